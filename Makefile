@@ -1,0 +1,166 @@
+# Every task of the project. `make help` lists them; `make run` and `make test` are the two to know.
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS     += --no-print-directory
+
+# Where everything that is built or fetched once is kept; .ci/run points it outside the work tree.
+export CACHE      ?= $(CURDIR)/.cache
+export KAFKA_LIBS ?= $(CACHE)/kafka-4.4.0
+
+# The seed of shuffled and randomised tests; a failed suite prints the one that repeats it.
+ifndef SEED
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
+export SEED
+
+BIN            := $(CACHE)/bin
+SUITE          := .ci/suite
+GOTEST          = go test -race -shuffle=$(SEED) -timeout=$(TIMEOUT)
+TIMEOUT        ?= 10m
+FUZZTIME       ?= 60s
+NESTED_MODULES := deploy/deploytest
+VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GO_LDFLAGS     := -s -w -X main.version=$(VERSION)
+
+# Each package with tests belongs to exactly one suite, so that no package is tested twice. What no list names is a unit.
+MODULE          := github.com/prefsd/prefsd
+INTEGRATION_PKG := migrations pkg/devpg pkg/pgtest pkg/postgres pkg/verify services/consumer services/ctl
+CONTRACT_PKG    := pkg/events services/api
+KAFKA_PKG       := pkg/devkafka pkg/kafka pkg/kafkatest
+E2E_PKG         := pkg/prefstest services/dev
+OTHER_PKG       := $(INTEGRATION_PKG) $(CONTRACT_PKG) $(KAFKA_PKG) $(E2E_PKG)
+under            = $(patsubst %,./%/...,$(1))
+empty           :=
+space           := $(empty) $(empty)
+UNIT_FILTER     := ^$(MODULE)/($(subst $(space),|,$(strip $(OTHER_PKG))))(/|$$)
+
+##@ Run
+
+.PHONY: run
+run: ## All of it on this machine: PostgreSQL, a broker, api, consumer, demo accounts (flags: ARGS="--ephemeral")
+	go run ./cmd/dev $(ARGS)
+
+.PHONY: up
+up: secrets ## The containers of docker-compose.yml, built and healthy (needs Docker)
+	docker compose up --build --detach --wait
+
+.PHONY: down
+down: ## Stop and remove the containers; their data stays in volumes
+	docker compose down
+
+##@ Test
+
+.PHONY: test
+test: lint test-unit test-integration test-contract test-kafka test-e2e test-deploy test-docker ## Everything a change must pass
+
+.PHONY: ci
+ci: test fuzz-smoke mutants ## test, then the longer suites that CI adds
+
+.PHONY: test-unit
+test-unit: ## Pure rules, no database and no broker
+	@$(SUITE) $@ $(GOTEST) $$(go list ./... | grep -Ev '$(UNIT_FILTER)')
+
+.PHONY: test-integration
+test-integration: ## Store, migrations and consumer on PostgreSQL, a database for each test
+	@$(SUITE) $@ $(GOTEST) $(call under,$(INTEGRATION_PKG))
+
+.PHONY: test-contract
+test-contract: ## HTTP against openapi.yaml, events against their schemas
+	@$(SUITE) $@ $(GOTEST) $(call under,$(CONTRACT_PKG))
+
+.PHONY: test-kafka
+test-kafka: kafka-libs ## The broker suite, in-process and on a real Apache Kafka
+	@$(SUITE) $@ $(GOTEST) $(call under,$(KAFKA_PKG))
+
+.PHONY: test-e2e
+test-e2e: ## The real binaries as a user starts them
+	@$(SUITE) $@ $(GOTEST) $(call under,$(E2E_PKG))
+
+.PHONY: test-deploy
+test-deploy: ## docker-compose.yml and images against the binaries' own settings
+	@cd deploy/deploytest && $(CURDIR)/$(SUITE) $@ $(GOTEST) ./...
+
+.PHONY: test-docker
+test-docker: ## Store and broker suites on containers (REQUIRE_DOCKER=1 makes a missing Docker a failure)
+	@$(SUITE) $@ $(GOTEST) -tags docker -run '^TestDocker' ./pkg/postgres/... ./pkg/kafka/...
+
+.PHONY: mutants
+mutants: ## Planted defects, each of which a suite must catch
+	@$(SUITE) $@ $(GOTEST) -tags mutants -run Mutant ./...
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## Every fuzz target for 10 seconds
+	@$(SUITE) $@ .ci/fuzz 10s
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for FUZZTIME (60s)
+	@$(SUITE) $@ .ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Benchmarks beside the floors of the same SQL (flags: ARGS="--json")
+	go run ./cmd/bench $(ARGS)
+
+##@ Code
+
+GOLANGCI_VERSION := $(shell sed -nE 's,^.*golangci/golangci-lint/v2 v([0-9.]+).*,\1,p' deploy/tools/go.mod)
+GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: lint
+lint: $(GOLANGCI) ## Formatting, linters, vet, tidy modules
+	@$(SUITE) $@ .ci/lint $(GOLANGCI) $(NESTED_MODULES)
+
+.PHONY: fmt
+fmt: $(GOLANGCI) ## Format the Go code and order its imports
+	$(GOLANGCI) fmt ./...
+	for module in $(NESTED_MODULES); do (cd $$module && $(GOLANGCI) fmt --config $(CURDIR)/.golangci.yml ./...); done
+
+.PHONY: build
+build: ## The binaries, in bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(GO_LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: tools
+tools: $(GOLANGCI) ## Build the pinned tools into the cache
+
+$(GOLANGCI):
+	@mkdir -p $(BIN)
+	@found=$$(command -v golangci-lint || echo "$$(go env GOPATH)/bin/golangci-lint"); \
+	if [ "$$("$$found" version --short 2>/dev/null)" = "$(GOLANGCI_VERSION)" ]; then \
+		cp "$$found" $@; \
+	else \
+		echo "building golangci-lint $(GOLANGCI_VERSION), once (1 to 5 minutes)"; \
+		go build -C deploy/tools -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint; \
+	fi
+
+.PHONY: kafka-libs
+kafka-libs: ## Fetch Apache Kafka's jars for the tests, where Java and Maven are
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then deploy/testkafka/fetch.sh "$(KAFKA_LIBS)"; \
+	else echo "kafka-libs: no Java or no Maven here, the in-process broker stands in"; fi
+
+.PHONY: clean
+clean: ## Remove built files and the development data (stop make run first)
+	rm -rf bin .dev .cache
+
+##@ Database
+
+.PHONY: migrate-up migrate-down migrate-status
+migrate-up: ## Apply the pending migrations (the database of make run, or ARGS="--database-url ...")
+migrate-down: ## Take back the last migration
+migrate-status: ## List migrations and when each was applied
+migrate-up migrate-down migrate-status: migrate-%:
+	go run ./cmd/prefsctl migrate $* $(or $(ARGS),--dir .dev)
+
+.PHONY: migration
+migration: ## Begin a new migration: make migration NAME=add_something
+	@[[ "$(NAME)" =~ ^[a-z0-9_]+$$ ]] || { echo 'usage: make migration NAME=add_something'; exit 2; }
+	@last=$$(ls migrations/*.sql | sed -E 's,.*/0*([0-9]+)_.*,\1,' | sort -n | tail -1); \
+	file=$$(printf 'migrations/%05d_%s.sql' $$((last + 1)) "$(NAME)"); \
+	printf -- '-- +goose Up\n\n-- +goose Down\n' >"$$file" && echo "$$file"
+
+##@ Help
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
