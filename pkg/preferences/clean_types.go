@@ -1,0 +1,26 @@
+package preferences
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Clean is the work of taking one deleted entity out of every list: an
+// operation of kind cleanEntity, as far as it has come.
+type Clean struct {
+	ID      uuid.UUID
+	Entity  Entity
+	Cause   string // "event:<id>" or "operation:<id>": named in history and events
+	Actor   string // who asked
+	Reorder bool   // false leaves the remaining numbers as they are, with a gap
+	// StateAt is when the entity counts as deleted, if the clean itself has to
+	// record that (an operator's); zero if an event has recorded it before.
+	StateAt time.Time
+	Owner   string        // who runs it; empty: nobody yet
+	Epoch   int64         // fences an owner that lost its lease
+	Lease   time.Duration // how long an owner may be silent
+	Parts   int           // preferences.cleaned events so far
+	Deleted int64         // items removed so far
+	Total   int64         // lists that held the entity when it was first looked at
+}

@@ -1,0 +1,111 @@
+// Package preferences is the domain: users' ordered lists of things that other
+// services own, and the rules by which they change. It is pure but for its two
+// ports, Store and the clock; it knows no HTTP, no Kafka and no database.
+package preferences
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Entity names a thing that another service owns and that users arrange.
+type Entity struct{ Type, ID string }
+
+// UserType is the reserved entity type of our own users in entity states. No
+// request may name it.
+const UserType = "$user"
+
+// Item is one preference as its reader sees it.
+type Item struct {
+	ID                     uuid.UUID // UUIDv7
+	EntityType, EntityID   string
+	Order                  int             // 1..n; or Position while the list shows gaps
+	Attributes             json.RawMessage // an object, in the spelling of jsonb
+	Version                int32           // grows when the row is rewritten visibly
+	CreateTime, UpdateTime time.Time       // UTC, microseconds
+	Position               int32           // the stored sort key, > 0; holes are allowed
+}
+
+// Entity returns what the item refers to.
+func (i Item) Entity() Entity { return Entity{i.EntityType, i.EntityID} }
+
+// ETag is the item's strong entity tag, without quotes. It covers the order,
+// so a neighbour's removal changes it. The prefix names the JSON shape.
+func (i Item) ETag() string {
+	return tag("p1|%s|%d|%d|%d", i.ID, i.Version, i.Order, i.UpdateTime.UnixMicro())
+}
+
+// List is one user's list in one domain. ID and Version are 0 until its first
+// write.
+type List struct {
+	ID             int64
+	UserID, Domain string
+	Version        int64 // +1 for every visible change
+	Gaps           bool  // readers see positions, not ranks, until the next change of shape
+	UpdateTime     time.Time
+	Items          []Item // by order
+}
+
+// ETag is the list's strong entity tag, without quotes, shared by all its
+// views. It names the user, so that a browser cache that two users share can
+// never revalidate one's list with the other's tag. The time keeps tags from
+// repeating after a restore of the database.
+func (l List) ETag() string {
+	if l.Version == 0 {
+		return tag("l1|%s|%s|0|0|0", l.UserID, l.Domain)
+	}
+	return tag("l1|%s|%s|%d|%d|%d", l.UserID, l.Domain, l.ID, l.Version, l.UpdateTime.UnixMicro())
+}
+
+// Wanted is the list as it is, to be edited by a writer.
+func (l List) Wanted() []Wanted {
+	out := make([]Wanted, len(l.Items))
+	for i, it := range l.Items {
+		out[i] = Wanted{EntityType: it.EntityType, EntityID: it.EntityID}
+	}
+	return out
+}
+
+// Number sorts the items by position and gives them the orders that readers
+// see: ranks, or the positions themselves while the list shows gaps.
+func (l *List) Number() {
+	slices.SortFunc(l.Items, func(a, b Item) int {
+		return cmp.Or(cmp.Compare(a.Position, b.Position), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	for i := range l.Items {
+		l.Items[i].Order = i + 1
+		if l.Gaps {
+			l.Items[i].Order = int(l.Items[i].Position)
+		}
+	}
+}
+
+// index returns where the item with that id stands, or -1.
+func (l List) index(id uuid.UUID) int {
+	return slices.IndexFunc(l.Items, func(it Item) bool { return it.ID == id })
+}
+
+// Wanted is one item of the list that a writer wants; the slice it stands in
+// gives the order.
+type Wanted struct {
+	EntityType, EntityID string
+	Attributes           json.RawMessage // nil keeps what is stored
+}
+
+// Entity returns what the wanted item refers to.
+func (w Wanted) Entity() Entity { return Entity{w.EntityType, w.EntityID} }
+
+// tagLength is that of the seed's tags: 16 characters, 96 bits of the hash.
+const tagLength = 16
+
+func tag(format string, args ...any) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, format, args...))
+	return base64.RawURLEncoding.EncodeToString(sum[:])[:tagLength]
+}

@@ -1,0 +1,130 @@
+package preferences
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/events"
+)
+
+// Action says what kind of write made a version.
+type Action string
+
+// Actions of the history and of preferences.updated events.
+const (
+	ActionCreate  Action = "create"
+	ActionReplace Action = "replace"
+	ActionUpdate  Action = "update"
+	ActionDelete  Action = "delete"
+	ActionClean   Action = "clean"
+)
+
+// Key says which list: that of a user in a domain, or the one that holds the
+// user's item.
+type Key struct {
+	UserID, Domain string
+	Item           uuid.UUID // set: the domain is the one of the list that holds it
+}
+
+// By says who writes, why, and how a write treats the world.
+type By struct {
+	Action      Action
+	Actor       string // the token's subject, "event:<id>" or "operation:<id>"
+	RequestID   string
+	Traceparent string // W3C trace context, carried to the event; empty: none
+	Forced      bool   // preconditions were overridden
+	Conditional bool   // decide judges a precondition
+	Strict      bool   // adding a deleted entity is an error instead of being skipped
+}
+
+// Decide computes the list that a writer wants from the one that is stored. It
+// is pure, and called again whenever the list has moved on.
+type Decide func(stored List) ([]Wanted, error)
+
+// Result is the list after a write, what the write changed, and the deleted
+// entities that it left out.
+type Result struct {
+	List    List
+	Summary Summary
+	Skipped []Entity
+}
+
+// Store is the port to the database. There are three ways in: the reads, Write
+// for lists, and Update for everything else.
+type Store interface {
+	// Head reads a list without its items; one never written has version 0.
+	Head(ctx context.Context, userID, domain string) (List, error)
+	// List reads a list; one never written is empty. A key with an item that
+	// does not exist, or is another user's, is NotFound.
+	List(ctx context.Context, key Key) (List, error)
+	// Item reads one item and the head of its list (List.Items holds it alone).
+	// Absent or another user's: NotFound.
+	Item(ctx context.Context, userID string, id uuid.UUID) (List, error)
+	// Write is the one way in which a list changes: rows, history and event in
+	// one commit, decided on the very version that it replaces.
+	Write(ctx context.Context, key Key, by By, decide Decide) (Result, error)
+	// Update runs fn in one READ COMMITTED transaction. It may run fn again, so
+	// fn assigns results and makes no network call.
+	Update(ctx context.Context, fn func(context.Context, Tx) error) error
+	// SetState records that an entity was deleted or is back, in a transaction
+	// of its own that excludes every writer that adds the entity. A state older
+	// than the known one, or of a delivery that the inbox has seen, changes
+	// nothing.
+	SetState(ctx context.Context, s State) error
+}
+
+// Tx is a transaction of Update.
+type Tx interface {
+	// Seen enters a delivery into the inbox; false means that it is a duplicate.
+	Seen(ctx context.Context, d Delivery, outcome Outcome) (fresh bool, err error)
+	// Emit puts an event into the outbox.
+	Emit(ctx context.Context, m events.Message) error
+	// StateTime is the time at which an operator's state of the entity takes
+	// effect: now, and after every state that is known.
+	StateTime(ctx context.Context, e Entity) (time.Time, error)
+	// OpenClean inserts the operation that stands for a clean; with an owner, it
+	// holds the lease.
+	OpenClean(ctx context.Context, c Clean) error
+	// Victims returns the lists that hold a deleted entity, ascending; none if
+	// the entity is not deleted (any more).
+	Victims(ctx context.Context, e Entity) ([]int64, error)
+	// CleanLists locks those of the lists that nobody else has locked and
+	// removes the clean's entity from them; it returns what it changed, and how
+	// many lists it could not lock.
+	CleanLists(ctx context.Context, c Clean, lists []int64) (touched []events.TouchedList, busy int, err error)
+	// SaveClean stores the clean's Parts and Deleted and renews its lease. It
+	// fails with Aborted when another runner has taken the clean over.
+	SaveClean(ctx context.Context, c Clean) error
+	// FinishClean marks the clean's operation as succeeded and its entity as
+	// cleaned. It fails like SaveClean.
+	FinishClean(ctx context.Context, c Clean) error
+}
+
+// Outcome says what became of a consumed event.
+type Outcome string
+
+// Outcomes of the inbox.
+const (
+	Applied      Outcome = "applied"
+	Skipped      Outcome = "skipped"
+	DeadLettered Outcome = "dead_lettered"
+)
+
+// Delivery identifies one consumed event and where it stood. The zero value
+// stands for a cause that did not come through Kafka.
+type Delivery struct {
+	Consumer, Topic, EventID string
+	Partition                int
+	Offset                   int64
+}
+
+// State is what becomes known about an entity.
+type State struct {
+	Entity   Entity
+	Deleted  bool
+	At       time.Time // the owner's time; the newest wins, and of equals the last
+	Source   string    // "event:<id>", "operation:<id>" or a subject
+	Delivery Delivery
+}
