@@ -1,0 +1,155 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/prefsd/prefsd/pkg/outbox"
+)
+
+const (
+	defaultBatchBytes     = 900_000
+	defaultBatchRecords   = 1000
+	defaultProduceTimeout = 10 * time.Second
+	defaultRetryFor       = 2 * time.Second
+)
+
+var _ outbox.Publisher = (*Publisher)(nil)
+
+// PublisherConfig tunes a Publisher. The zero value means the defaults.
+type PublisherConfig struct {
+	BatchBytes     int           // of one produce request, before compression; default 900,000
+	BatchRecords   int           // of one produce request; default 1000
+	ProduceTimeout time.Duration // of one attempt; default 10 s
+	RetryFor       time.Duration // how long one call tries again; default 2 s
+}
+
+// Publisher is an idempotent producer: acks=all, one produce request in flight
+// per partition, and a batch without an answer is sent again byte by byte, so
+// that the broker recognises it. It stays so across calls: a message that was
+// unreachable is still recognised when the next call brings it again. It is
+// safe for concurrent use.
+type Publisher struct {
+	client *Client
+	cfg    PublisherConfig
+	api    *kafkago.Client
+	ids    *producerIDs
+
+	mu    sync.Mutex
+	lanes map[topicPartition]*lane
+}
+
+// topicPartition names a partition.
+type topicPartition struct {
+	topic     string
+	partition int
+}
+
+// String returns topic/partition.
+func (tp topicPartition) String() string { return fmt.Sprintf("%s/%d", tp.topic, tp.partition) }
+
+// slot is one message of a call and the place of its result.
+type slot struct {
+	msg    *outbox.Message
+	result *error
+}
+
+// NewPublisher returns a publisher on the client.
+func NewPublisher(client *Client, cfg PublisherConfig) *Publisher {
+	cfg.BatchBytes = cmp.Or(cfg.BatchBytes, defaultBatchBytes)
+	cfg.BatchRecords = cmp.Or(cfg.BatchRecords, defaultBatchRecords)
+	cfg.ProduceTimeout = cmp.Or(cfg.ProduceTimeout, defaultProduceTimeout)
+	cfg.RetryFor = cmp.Or(cfg.RetryFor, defaultRetryFor)
+	return &Publisher{
+		client: client,
+		cfg:    cfg,
+		api:    client.requests(cfg.ProduceTimeout),
+		ids:    &producerIDs{client: client},
+		lanes:  map[topicPartition]*lane{},
+	}
+}
+
+// Publish implements outbox.Publisher. Partitions are served in parallel.
+func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error {
+	results := make([]error, len(msgs))
+	var wg sync.WaitGroup
+	for at, slots := range p.route(ctx, msgs, results) {
+		lane := p.lane(at)
+		wg.Go(func() { lane.publish(ctx, slots) })
+	}
+	wg.Wait()
+	return results
+}
+
+// Partition returns the topic/partition that a message belongs to at present:
+// the Java client's choice for its key over the topic's partition count.
+func (p *Publisher) Partition(ctx context.Context, m outbox.Message) (string, error) {
+	counts, err := p.client.partitions(ctx, m.Topic)
+	if err != nil {
+		return "", fmt.Errorf("partition of topic %s: %w: %w", m.Topic, outbox.ErrUnreachable, err)
+	}
+	n, ok := counts[m.Topic]
+	if !ok {
+		return "", fmt.Errorf("partition of topic %s: %w: the cluster does not know it", m.Topic, outbox.ErrUnreachable)
+	}
+	return placeOf(&m, n).String(), nil
+}
+
+// route groups messages by partition, in order. Those without one get their
+// result at once.
+func (p *Publisher) route(ctx context.Context, msgs []outbox.Message, results []error) map[topicPartition][]slot {
+	var topics []string
+	seen := map[string]bool{}
+	for i := range msgs {
+		if t := msgs[i].Topic; !seen[t] {
+			seen[t] = true
+			topics = append(topics, t)
+		}
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	counts, err := p.client.partitions(ctx, topics...)
+	work := map[topicPartition][]slot{}
+	for i := range msgs {
+		m := &msgs[i]
+		n, known := counts[m.Topic]
+		switch {
+		case err != nil:
+			results[i] = fmt.Errorf("look up topic %s: %w: %w", m.Topic, outbox.ErrUnreachable, err)
+		case !known:
+			results[i] = fmt.Errorf("look up topic %s: %w: the cluster does not know it", m.Topic, outbox.ErrUnreachable)
+		default:
+			at := placeOf(m, n)
+			work[at] = append(work[at], slot{msg: m, result: &results[i]})
+		}
+	}
+	return work
+}
+
+// placeOf returns a message's partition. One without a key is placed by its
+// identity: evenly, and in the same partition when it is sent again.
+func placeOf(m *outbox.Message, partitions int) topicPartition {
+	key := m.Key
+	if key == nil {
+		key = binary.BigEndian.AppendUint64(m.EventID[:], uint64(m.ID)) //nolint:gosec // any bits will do
+	}
+	return topicPartition{m.Topic, partitionOf(key, partitions)}
+}
+
+func (p *Publisher) lane(at topicPartition) *lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.lanes[at]
+	if l == nil {
+		l = newLane(p, at)
+		p.lanes[at] = l
+	}
+	return l
+}
