@@ -1,0 +1,146 @@
+package devpg
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+const (
+	statusReady = "ready"
+	// transient is how long a server may take to finish starting or stopping
+	// before its directory counts as stuck.
+	transient = 20 * time.Second
+	dialLimit = 3 * time.Second
+)
+
+// pidFile is what a server says about itself in postmaster.pid.
+type pidFile struct {
+	pid    int
+	port   int
+	status string // starting, ready, standby, stopping
+}
+
+func readPIDFile(dataDir string) (pidFile, error) {
+	text, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid")) //nolint:gosec // the directory is the caller's
+	if err != nil {
+		return pidFile{}, fmt.Errorf("read the server's pid file: %w", err)
+	}
+	return parsePIDFile(string(text)), nil
+}
+
+// parsePIDFile reads lines 1, 4 and 8. The server writes the file bit by bit, so
+// any of them can still be missing.
+func parsePIDFile(text string) pidFile {
+	const pidLine, portLine, statusLine = 0, 3, 7
+	lines := strings.Split(text, "\n")
+	line := func(i int) string {
+		if i >= len(lines) {
+			return ""
+		}
+		return strings.TrimSpace(lines[i])
+	}
+	number := func(i int) int {
+		n, err := strconv.Atoi(line(i))
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	return pidFile{pid: number(pidLine), port: number(portLine), status: line(statusLine)}
+}
+
+// adoptable returns the port of the server that already runs on the directory, 0
+// if none does. It waits for one that is just starting or stopping, and removes
+// a file that was left by a crash and would now keep a new server from starting.
+func adoptable(ctx context.Context, dataDir string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, transient)
+	defer cancel()
+	tick := time.NewTicker(readyInterval)
+	defer tick.Stop()
+	for {
+		f, err := readPIDFile(dataDir)
+		if err != nil || !processExists(f.pid) {
+			return 0, nil //nolint:nilerr // no file: nothing runs here
+		}
+		if f.status == statusReady && serves(ctx, f.port, dataDir) {
+			return f.port, nil
+		}
+		if !isPostgres(f.pid) {
+			return 0, removeStale(dataDir)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return 0, fmt.Errorf("a server (process %d) holds %s and is %q: %w", f.pid, dataDir, f.status, ctx.Err())
+		}
+	}
+}
+
+func removeStale(dataDir string) error {
+	if err := os.Remove(filepath.Join(dataDir, "postmaster.pid")); err != nil {
+		return fmt.Errorf("remove the pid file of a crashed server: %w", err)
+	}
+	return nil
+}
+
+// isPostgres reports whether a process can be a server. Numbers are used again,
+// in containers within seconds. Where the system does not tell, it says yes.
+func isPostgres(pid int) bool {
+	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
+	return err != nil || strings.TrimSpace(string(name)) == "postgres"
+}
+
+// serves reports whether the server on the port is the one of this directory.
+func serves(ctx context.Context, port int, dataDir string) bool {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, connString(port, defaultDatabase))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var dir string
+	if err := conn.QueryRow(ctx, `show data_directory`).Scan(&dir); err != nil {
+		return false
+	}
+	return sameFile(dir, dataDir)
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// createDatabase makes a database unless it exists or is the one always there.
+func createDatabase(ctx context.Context, port int, name string) error {
+	if name == "" || name == defaultDatabase {
+		return nil
+	}
+	conn, err := pgx.Connect(ctx, connString(port, defaultDatabase))
+	if err != nil {
+		return fmt.Errorf("connect to create the database %s: %w", name, err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var exists bool
+	if err := conn.QueryRow(ctx, `select exists (select 1 from pg_database where datname = $1)`, name).Scan(&exists); err != nil {
+		return fmt.Errorf("look for the database %s: %w", name, err)
+	}
+	if exists {
+		return nil
+	}
+	if _, err := conn.Exec(ctx, `create database `+pgx.Identifier{name}.Sanitize()); err != nil {
+		return fmt.Errorf("create the database %s: %w", name, err)
+	}
+	return nil
+}

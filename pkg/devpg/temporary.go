@@ -1,0 +1,67 @@
+package devpg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+const temporaryPrefix = "prefsd-pg-"
+
+// placeTemporary makes a directory that goes with the server. It carries our
+// number, so that a later start can tell what a killed program left behind.
+func placeTemporary(ctx context.Context, acc *account) (directory, error) {
+	var tried []error
+	for _, base := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+		sweep(base)
+		dir, err := os.MkdirTemp(base, temporaryPrefix+strconv.Itoa(os.Getpid())+"-")
+		if err != nil {
+			tried = append(tried, err)
+			continue
+		}
+		if err := acc.give(dir); err != nil {
+			return directory{}, errors.Join(err, os.Remove(dir))
+		}
+		if acc.enters(ctx, dir) {
+			return directory{path: filepath.Join(dir, "data"), temporary: true}, nil
+		}
+		tried = append(tried, fmt.Errorf("user %s cannot enter %s", acc.name, base), os.Remove(dir))
+	}
+	return directory{}, fmt.Errorf("make a temporary data directory: %w", errors.Join(tried...))
+}
+
+// discard removes a temporary directory and leaves any other alone.
+func (d directory) discard() error {
+	if !d.temporary {
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(d.path))
+}
+
+// sweep removes temporary directories whose program and server are both gone.
+// What it cannot remove belongs to somebody else.
+func sweep(base string) {
+	dirs, err := filepath.Glob(filepath.Join(base, temporaryPrefix+"*"))
+	if err != nil {
+		return
+	}
+	for _, dir := range dirs {
+		if abandoned(dir) {
+			_ = os.RemoveAll(dir)
+		}
+	}
+}
+
+func abandoned(dir string) bool {
+	number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), temporaryPrefix), "-")
+	pid, err := strconv.Atoi(number)
+	if err != nil || processExists(pid) {
+		return false
+	}
+	f, err := readPIDFile(filepath.Join(dir, "data"))
+	return err != nil || !processExists(f.pid)
+}
