@@ -47,6 +47,10 @@ run: ## All of it on this machine: PostgreSQL, a broker, api, consumer, demo acc
 up: secrets ## The containers of docker-compose.yml, built and healthy (needs Docker)
 	docker compose up --build --detach --wait
 
+.PHONY: secrets
+secrets: ## Make the secrets of the containers, once, in .dev/secrets
+	@.ci/secrets .dev/secrets
+
 .PHONY: down
 down: ## Stop and remove the containers; their data stays in volumes
 	docker compose down
@@ -57,7 +61,10 @@ down: ## Stop and remove the containers; their data stays in volumes
 test: lint test-unit test-integration test-contract test-kafka test-e2e test-deploy test-docker ## Everything a change must pass
 
 .PHONY: ci
-ci: test fuzz-smoke mutants ## test, then the longer suites that CI adds
+ci: test ci-extra ## test, then the longer suites that CI adds
+
+.PHONY: ci-extra
+ci-extra: fuzz-smoke mutants
 
 .PHONY: test-unit
 test-unit: ## Pure rules, no database and no broker
