@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/prefsd/prefsd/pkg/events"
 )
 
@@ -22,7 +20,6 @@ type Announcer struct {
 	EventsTopic  string // of preferences.updated
 	CleanedTopic string // of preferences.cleaned
 	Source       string // the CloudEvents source of this deployment
-	NewID        func() uuid.UUID
 }
 
 // Updated is the event of one version of one list.
@@ -58,7 +55,7 @@ func (a Announcer) Cleaned(c *Clean, touched []events.TouchedList, final bool, a
 }
 
 func (a Announcer) message(t events.Type, topic, aggregate, key string, seq int64, at time.Time, trace string, data any) (events.Message, error) {
-	id := a.NewID()
+	id := NewID()
 	payload, err := events.Encode(t, id, at, a.Source, data)
 	if err != nil {
 		return events.Message{}, fmt.Errorf("encode %s: %w", t, err)

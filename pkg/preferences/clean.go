@@ -25,7 +25,7 @@ func (s *Service) EntityDeleted(ctx context.Context, d Delivery, e Entity, at ti
 	if err := s.setState(ctx, d, e, true, at, source); err != nil {
 		return false, false, err
 	}
-	c := Clean{ID: s.announcer.NewID(), Entity: e, Cause: source, Actor: source, Reorder: true}
+	c := Clean{ID: NewID(), Entity: e, Cause: source, Actor: source, Reorder: true}
 	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		fresh, open = false, false
 		var err error
@@ -84,7 +84,7 @@ func (s *Service) CleanOrphaned(ctx context.Context, by By, e Entity, reorder bo
 		return Cleaned{}, fault.New(fault.Unprocessable, fault.ReasonUnknownEntityType, "No domain lists entities of this type.").
 			Violating(fault.Violation{Field: "entityType", Description: "must be the entity type of a configured domain"})
 	}
-	id := s.announcer.NewID()
+	id := NewID()
 	c := Clean{
 		ID: id, Entity: e, Cause: "operation:" + id.String(), Actor: by.Actor, Reorder: reorder,
 		Owner: "request:" + by.RequestID, Lease: requestLease,

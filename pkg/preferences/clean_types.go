@@ -16,11 +16,12 @@ type Clean struct {
 	Reorder bool   // false leaves the remaining numbers as they are, with a gap
 	// StateAt is when the entity counts as deleted, if the clean itself has to
 	// record that (an operator's); zero if an event has recorded it before.
-	StateAt time.Time
-	Owner   string        // who runs it; empty: nobody yet
-	Epoch   int64         // fences an owner that lost its lease
-	Lease   time.Duration // how long an owner may be silent
-	Parts   int           // preferences.cleaned events so far
-	Deleted int64         // items removed so far
-	Total   int64         // lists that held the entity when it was first looked at
+	StateAt  time.Time
+	Owner    string        // who runs it; empty: nobody yet
+	Epoch    int64         // fences an owner that lost its lease
+	Lease    time.Duration // how long an owner may be silent
+	Attempts int           // claims without progress, this one included
+	Parts    int           // preferences.cleaned events so far
+	Deleted  int64         // items removed so far
+	Total    int64         // lists that held the entity when it was first looked at
 }

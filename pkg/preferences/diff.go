@@ -41,6 +41,15 @@ type RowUpdate struct {
 // Empty says that nothing differs: no row, no version, no event.
 func (c Changes) Empty() bool { return len(c.Created)+len(c.Updated)+len(c.Deleted) == 0 }
 
+// Check refuses a write whose list would be larger than a list may be. A write
+// that adds nothing is never refused.
+func (c Changes) Check() error {
+	if len(c.Insert)+len(c.Update) == 0 {
+		return nil
+	}
+	return checkSize(c.Next.Items)
+}
+
 // Summary counts what differs.
 func (c Changes) Summary() Summary {
 	return Summary{len(c.Created), len(c.Updated), len(c.Deleted), len(c.Next.Items)}

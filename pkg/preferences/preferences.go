@@ -15,6 +15,10 @@ import (
 	"github.com/google/uuid"
 )
 
+// NewID makes the id of an item, an event or an operation: a UUIDv7, so that
+// indexes grow at one end.
+func NewID() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+
 // Entity names a thing that another service owns and that users arrange.
 type Entity struct{ Type, ID string }
 

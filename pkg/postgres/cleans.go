@@ -1,0 +1,143 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// cleanRequestJSON is what an operation remembers of the clean that was asked
+// for.
+type cleanRequestJSON struct {
+	EntityType string     `json:"entityType"`
+	EntityID   string     `json:"entityId"`
+	Reorder    bool       `json:"reorder"`
+	StateAt    *time.Time `json:"stateAt,omitempty"`
+}
+
+type cleanResultJSON struct {
+	Deleted int64 `json:"deleted"`
+	Parts   int   `json:"parts"`
+}
+
+// OpenClean implements preferences.Tx.
+func (t *tx) OpenClean(ctx context.Context, cl preferences.Clean) error {
+	in := cleanRequestJSON{EntityType: cl.Entity.Type, EntityID: cl.Entity.ID, Reorder: cl.Reorder}
+	if !cl.StateAt.IsZero() {
+		in.StateAt = &cl.StateAt
+	}
+	request, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	var owner *string
+	if cl.Owner != "" {
+		owner = &cl.Owner
+	}
+	return send(ctx, t.conn, run("opinsert", cl.ID, cl.Entity.Type, cl.Entity.ID, cl.Actor, cl.Cause, string(request), owner, cl.Lease.Seconds()))
+}
+
+// Victims implements preferences.Tx.
+func (t *tx) Victims(ctx context.Context, e preferences.Entity) ([]int64, error) {
+	var lists []int64
+	err := send(ctx, t.conn, all(run("victims", e.Type, e.ID), &lists, pgx.RowTo[int64]))
+	return lists, err
+}
+
+// CleanLists implements preferences.Tx. It holds the entity's bucket shared: a
+// restoration either is seen here or waits until the chunk is committed.
+// Without it a chunk could take an item away after the restoration had been
+// acknowledged.
+func (t *tx) CleanLists(ctx context.Context, cl preferences.Clean, lists []int64) ([]events.TouchedList, int, error) {
+	if len(lists) == 0 {
+		return nil, 0, nil
+	}
+	var locked []int64
+	if err := send(ctx, t.conn, all(run("chunklock", lists), &locked, pgx.RowTo[int64])); err != nil {
+		return nil, 0, err
+	}
+	var touched []events.TouchedList
+	if len(locked) == 0 {
+		return nil, len(lists), nil
+	}
+	steps := []step{bucketShared([]int64{entityBucket(cl.Entity)})}
+	if !cl.Reorder {
+		steps = append(steps, run("chunkgaps", cl.Entity.Type, cl.Entity.ID, locked))
+	}
+	steps = append(steps, all(run("chunkclean", cl.Entity.Type, cl.Entity.ID, locked, cl.Cause, cl.ID, cl.Reorder), &touched, pgx.RowToStructByPos[events.TouchedList]))
+	return touched, len(lists) - len(locked), send(ctx, t.conn, steps...)
+}
+
+// SaveClean implements preferences.Tx.
+func (t *tx) SaveClean(ctx context.Context, cl preferences.Clean) error {
+	return owned(send(ctx, t.conn, run("stepsave", cl.ID, cl.Parts, cl.Deleted),
+		run("opsave", cl.ID, cl.Epoch, cl.Deleted, cl.Total, cl.Lease.Seconds())))
+}
+
+// FinishClean implements preferences.Tx.
+func (t *tx) FinishClean(ctx context.Context, cl preferences.Clean) error {
+	result, err := json.Marshal(cleanResultJSON{cl.Deleted, cl.Parts})
+	if err != nil {
+		return fmt.Errorf("encode result: %w", err)
+	}
+	return owned(send(ctx, t.conn, run("cleaned", cl.Entity.Type, cl.Entity.ID), run("stepsave", cl.ID, cl.Parts, cl.Deleted),
+		run("opfinish", cl.ID, cl.Epoch, "succeeded", string(result), cl.Deleted, cl.Total)))
+}
+
+// owned names the fence that an operation's saves run into when another runner
+// has taken it over.
+func owned(err error) error {
+	if refused(err, "opsave") || refused(err, "opfinish") {
+		return fault.New(fault.Aborted, "OPERATION_TAKEN_OVER", "Another runner has taken the operation over.").Because(err)
+	}
+	return err
+}
+
+// Claim takes an open clean that nobody works on; false means that there is
+// none.
+func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (preferences.Clean, bool, error) {
+	var cl preferences.Clean
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		cl = preferences.Clean{Owner: owner, Lease: lease}
+		var stateAt *time.Time
+		var done int64
+		err := send(ctx, c, run("begin"), run("claim", owner, lease.Seconds()).first(
+			&cl.ID, &cl.Epoch, &cl.Attempts, &cl.Cause, &cl.Actor, &cl.Reorder, &stateAt, &done, &cl.Total))
+		if err != nil {
+			return err
+		}
+		if stateAt != nil {
+			cl.StateAt = stateAt.UTC()
+		}
+		return send(ctx, c, run("step", cl.ID).first(&cl.Entity.Type, &cl.Entity.ID, &cl.Parts, &cl.Deleted), run(commit))
+	})
+	return cl, err == nil && cl.Epoch > 0, err
+}
+
+// maxAttempts is how often a clean may fail without progress before it counts
+// as failed.
+const maxAttempts = 25
+
+// RetryLater gives a clean back after a failure, to be tried again after the
+// delay, or marks it as failed when it has failed too often. The cause's text
+// stays in the database: it is for operators.
+func (s *Store) RetryLater(ctx context.Context, cl preferences.Clean, delay time.Duration, cause error) error {
+	state := "pending"
+	if cl.Attempts >= maxAttempts {
+		state = "failed"
+	}
+	text, err := json.Marshal(map[string]string{"reason": string(fault.ReasonOf(cause)), "message": cause.Error()})
+	if err != nil {
+		return fmt.Errorf("encode error: %w", err)
+	}
+	return s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return send(ctx, c, run("begin"), run("opretry", cl.ID, cl.Epoch, delay.Seconds(), string(text), state), run(commit))
+	})
+}

@@ -1,0 +1,102 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// Head implements preferences.Store.
+func (s *Store) Head(ctx context.Context, userID, domain string) (preferences.List, error) {
+	l := preferences.List{UserID: userID, Domain: domain}
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return send(ctx, c, run("head", userID, domain).first(&l.ID, &l.Version, &l.UpdateTime))
+	})
+	l.UpdateTime = l.UpdateTime.UTC()
+	return l, err
+}
+
+// List implements preferences.Store.
+func (s *Store) List(ctx context.Context, key preferences.Key) (preferences.List, error) {
+	var l preferences.List
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, readList(key, &l)) })
+	if err == nil && l.ID == 0 && key.Item != uuid.Nil {
+		err = preferences.NotFound()
+	}
+	return l, err
+}
+
+// Item implements preferences.Store.
+func (s *Store) Item(ctx context.Context, userID string, id uuid.UUID) (preferences.List, error) {
+	var l preferences.List
+	st := run("item", id, userID)
+	st.read = func(rows pgx.Rows) error {
+		l = preferences.List{UserID: userID}
+		var order int
+		if err := scanRows(rows, &l, &order); err != nil || len(l.Items) == 0 {
+			return err
+		}
+		l.Items[0].Order = order
+		return nil
+	}
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, st) })
+	if err == nil && len(l.Items) == 0 {
+		err = preferences.NotFound()
+	}
+	return l, err
+}
+
+// readList reads a whole list into l, numbered as its readers see it.
+func readList(key preferences.Key, l *preferences.List) step {
+	st := run("list", key.UserID, key.Domain)
+	if key.Item != uuid.Nil {
+		st = run("listof", key.Item, key.UserID)
+	}
+	st.read = func(rows pgx.Rows) error {
+		*l = preferences.List{UserID: key.UserID, Domain: key.Domain, Items: make([]preferences.Item, 0, 32)}
+		if err := scanRows(rows, l); err != nil {
+			return err
+		}
+		l.Number()
+		return nil
+	}
+	return st
+}
+
+// itemRow is the right half of a list's row; all of it is null for a list
+// without items.
+type itemRow struct {
+	id                   *uuid.UUID
+	entityType, entityID *string
+	position, version    *int32
+	attributes           []byte
+	created, updated     *time.Time
+}
+
+// scanRows appends the rows of one list; extra takes what follows the item.
+func scanRows(rows pgx.Rows, l *preferences.List, extra ...any) error {
+	var r itemRow
+	dest := append([]any{
+		&l.ID, &l.Domain, &l.Version, &l.Gaps, &l.UpdateTime,
+		&r.id, &r.entityType, &r.entityID, &r.position, &r.attributes, &r.version, &r.created, &r.updated,
+	}, extra...)
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return err
+		}
+		if r.id == nil {
+			continue
+		}
+		l.Items = append(l.Items, preferences.Item{
+			ID: *r.id, EntityType: *r.entityType, EntityID: *r.entityID, Attributes: json.RawMessage(r.attributes),
+			Version: *r.version, CreateTime: r.created.UTC(), UpdateTime: r.updated.UTC(), Position: *r.position,
+		})
+	}
+	l.UpdateTime = l.UpdateTime.UTC()
+	return nil
+}

@@ -1,0 +1,169 @@
+// Package postgres keeps everything in PostgreSQL. Lists and the protocols
+// around them go through named statements in pgx batches on gorm's pool; gorm
+// itself serves the plain tables. It is the only package of the product that
+// knows a column.
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	driver "gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// Config says where the database is and how to use it.
+type Config struct {
+	URL       string // a connection string of PostgreSQL, direct or session-pooled
+	MaxConns  int    // default 16
+	Announcer preferences.Announcer
+	Now       func() time.Time // default: time.Now
+	Tracer    pgx.QueryTracer  // optional
+}
+
+// limit bounds one call's work on its connection, however long its caller
+// stays. It is above statement_timeout, so that the server speaks first.
+const limit = 8 * time.Second
+
+// settings are those that every statement relies on.
+var settings = map[string]string{
+	"plan_cache_mode":                     "force_generic_plan",
+	"lock_timeout":                        "3s",
+	"statement_timeout":                   "5s",
+	"idle_in_transaction_session_timeout": "10s",
+	"timezone":                            "UTC",
+}
+
+// Store implements preferences.Store on PostgreSQL.
+type Store struct {
+	db        *gorm.DB
+	pool      *sql.DB
+	announcer preferences.Announcer
+	now       func() time.Time
+	committed func()
+}
+
+var _ preferences.Store = (*Store)(nil)
+
+// Open prepares a pool; it connects when it is used. The schema must be
+// migrated by then: every connection prepares the statements of this release.
+func Open(cfg Config) (*Store, error) {
+	conn, err := pgx.ParseConfig(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("open postgres: %w", redact(err))
+	}
+	for name, value := range settings {
+		conn.RuntimeParams[name] = value
+	}
+	if conn.RuntimeParams["application_name"] == "" {
+		conn.RuntimeParams["application_name"] = "prefsd"
+	}
+	conn.Tracer = cfg.Tracer
+	if cfg.MaxConns == 0 {
+		cfg.MaxConns = 16
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	pool := stdlib.OpenDB(*conn, stdlib.OptionAfterConnect(prepare))
+	pool.SetMaxOpenConns(cfg.MaxConns)
+	pool.SetMaxIdleConns(cfg.MaxConns)
+	db, err := gorm.Open(driver.New(driver.Config{Conn: pool}), &gorm.Config{
+		SkipDefaultTransaction: true, TranslateError: true, Logger: logger.Discard, DisableAutomaticPing: true,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open postgres: %w", err), pool.Close())
+	}
+	return &Store{db: db, pool: pool, announcer: cfg.Announcer, now: cfg.Now, committed: func() {}}, nil
+}
+
+// redact drops the text of a connection string from an error: it may hold a
+// password.
+func redact(error) error { return errors.New("the connection string cannot be parsed") }
+
+// Close releases the pool.
+func (s *Store) Close() error { return s.pool.Close() }
+
+// AfterCommit registers what is called after every commit that put events into
+// the outbox. Call it before the store is used.
+func (s *Store) AfterCommit(fn func()) { s.committed = fn }
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		if err := c.Ping(ctx); err != nil {
+			return fmt.Errorf("ping: %w: %w", errLost, err)
+		}
+		return nil
+	})
+}
+
+// Stats are those of the connection pool.
+func (s *Store) Stats() sql.DBStats { return s.pool.Stats() }
+
+// on runs fn on a connection of gorm's pool. Waiting for the connection ends
+// with the caller; the work on it does not, because pgx closes a connection
+// whose context ends, and a client that hangs up must not cost one. A
+// transaction left open, by an error or on purpose, is rolled back.
+func (s *Store) on(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
+	conn, err := s.pool.Conn(ctx)
+	if err != nil {
+		return &noConnection{err}
+	}
+	defer func() { _ = conn.Close() }() // gives it back
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	return conn.Raw(func(driver any) error {
+		std, ok := driver.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("a pool of %T is not pgx's", driver)
+		}
+		c := std.Conn()
+		defer func() {
+			if !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
+				_, _ = c.Exec(ctx, "rollback") // if it fails, database/sql drops the connection at its next use
+			}
+		}()
+		return fn(ctx, c)
+	})
+}
+
+// attempts bounds how often work is repeated that the server undid because of
+// others, or whose connection died before its commit.
+const attempts = 4
+
+// retry repeats what left nothing behind and may well succeed, and names what
+// the database was too busy or too broken for. A lost commit is never repeated.
+func (s *Store) retry(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
+	for attempt := 1; ; attempt++ {
+		err := s.on(ctx, fn)
+		if err == nil || attempt == attempts || !repeatable(err) {
+			return translate(err)
+		}
+		jitter := time.Duration(rand.Int64N(int64(attempt) * int64(20*time.Millisecond)))
+		timer := time.NewTimer(jitter)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return translate(err)
+		}
+	}
+}
+
+func repeatable(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == "40001" || pg.Code == "40P01" // serialization failure, deadlock
+	}
+	return errors.Is(err, errLost)
+}

@@ -1,0 +1,88 @@
+package postgres
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// record is everything that a version writes once its head is bumped: rows,
+// history, event and the commit. Nobody can write one part without the others.
+func (s *Store) record(ch preferences.Changes, by preferences.By) ([]step, error) {
+	l, at := ch.Next, ch.Next.UpdateTime
+	delta, err := json.Marshal(ch.Delta)
+	if err != nil {
+		return nil, fmt.Errorf("encode delta: %w", err)
+	}
+	event, err := s.announcer.Updated(ch, by)
+	if err != nil {
+		return nil, err
+	}
+	emitted, err := emit(event)
+	if err != nil {
+		return nil, err
+	}
+	steps := make([]step, 0, 6)
+	if len(ch.Delete) > 0 {
+		steps = append(steps, run("del", ch.Delete))
+	}
+	if len(ch.Update) > 0 {
+		steps = append(steps, updateRows(ch.Update, at))
+	}
+	if len(ch.Insert) > 0 {
+		steps = append(steps, insertRows(l.ID, ch.Insert, at))
+	}
+	return append(steps,
+		run("change", l.ID, l.Version, at, string(by.Action), by.Actor, by.RequestID, by.Forced, l.Gaps, string(delta)),
+		emitted, run(commit)), nil
+}
+
+func updateRows(rows []preferences.RowUpdate, at time.Time) step {
+	n := len(rows)
+	ids, positions, attributes, changed := make([]uuid.UUID, n), make([]int32, n), make([]string, n), make([]int32, n)
+	for i, u := range rows {
+		ids[i], positions[i], attributes[i] = u.ID, u.Position, string(u.Attributes)
+		if u.Changed {
+			changed[i] = 1
+		}
+	}
+	return run("upd", ids, positions, attributes, changed, at)
+}
+
+func insertRows(list int64, items []preferences.Item, at time.Time) step {
+	n := len(items)
+	ids, positions, attributes := make([]uuid.UUID, n), make([]int32, n), make([]string, n)
+	for i, it := range items {
+		ids[i], positions[i], attributes[i] = it.ID, it.Position, string(it.Attributes)
+	}
+	types, entityIDs := entityColumns(items)
+	return run("ins", list, ids, types, entityIDs, positions, attributes, at)
+}
+
+func entityColumns(items []preferences.Item) (types, ids []string) {
+	types, ids = make([]string, len(items)), make([]string, len(items))
+	for i, it := range items {
+		types[i], ids[i] = it.EntityType, it.EntityID
+	}
+	return types, ids
+}
+
+// emit puts an event into the outbox. Its row keeps only the headers that the
+// relay cannot derive from other columns.
+func emit(m events.Message) (step, error) {
+	headers := [][2]string{{"ce_time", base64.StdEncoding.EncodeToString([]byte(m.Time.Format(time.RFC3339Nano)))}}
+	if m.Traceparent != "" {
+		headers = append(headers, [2]string{"traceparent", base64.StdEncoding.EncodeToString([]byte(m.Traceparent))})
+	}
+	encoded, err := json.Marshal(headers)
+	if err != nil {
+		return step{}, fmt.Errorf("encode headers: %w", err)
+	}
+	return run("emit", m.ID, m.Aggregate, m.Key, m.Sequence, string(m.Type), m.Topic, m.Payload, string(encoded), events.SchemaVersion), nil
+}

@@ -1,0 +1,220 @@
+-- The statements of the hot paths and of the protocols that touch lists. Each is prepared under its name on every
+-- connection. All of them run under READ COMMITTED. Times come from the writer: the larger of its clock and the stored
+-- time + 1 microsecond, so that rows, event, tag and answer of one version carry one time, known before anything is sent.
+-- A guard that does not hold divides by zero (22012): the server then refuses the rest of the batch.
+
+-- name: begin
+begin isolation level read committed
+-- name: commit
+commit
+-- name: rollback
+rollback
+
+-- name: head
+-- $1 user, $2 domain: what If-None-Match needs
+select list_id, version, updated_at from preference_lists where user_id = $1 and domain = $2
+
+-- name: list
+-- $1 user, $2 domain: one statement is one snapshot; the rows are sorted and numbered by the caller
+select l.list_id, l.domain, l.version, l.gaps, l.updated_at,
+  p.id, p.entity_type, p.entity_id, p.position, p.attributes, p.version, p.created_at, p.updated_at
+from preference_lists l left join preferences p on p.list_id = l.list_id
+where l.user_id = $1 and l.domain = $2
+
+-- name: listof
+-- $1 item, $2 user: the whole list that holds the item
+select l.list_id, l.domain, l.version, l.gaps, l.updated_at,
+  p.id, p.entity_type, p.entity_id, p.position, p.attributes, p.version, p.created_at, p.updated_at
+from preferences i join preference_lists l on l.list_id = i.list_id join preferences p on p.list_id = l.list_id
+where i.id = $1 and l.user_id = $2
+
+-- name: item
+-- $1 item, $2 user: the item alone, with the order that its readers see
+select l.list_id, l.domain, l.version, l.gaps, l.updated_at,
+  p.id, p.entity_type, p.entity_id, p.position, p.attributes, p.version, p.created_at, p.updated_at,
+  case when l.gaps then p.position else (
+    select count(*)::int from preferences q where q.list_id = p.list_id and (q.position, q.id) <= (p.position, p.id)) end
+from preferences p join preference_lists l on l.list_id = p.list_id
+where p.id = $1 and l.user_id = $2
+
+-- name: guardhead
+-- $1 list, $2 version read, $3 gaps, $4 time: locks and bumps the head if it is still the one that was read
+with h as (
+  update preference_lists set version = version + 1, gaps = $3, updated_at = $4 where list_id = $1 and version = $2 returning 1)
+select 1 / count(*) from h
+
+-- name: bucketshared
+-- $1 keys, ascending
+select count(pg_advisory_xact_lock_shared(k)) from unnest($1::bigint[]) k
+
+-- name: bucketexclusive
+-- $1 key
+select pg_advisory_xact_lock($1)
+
+-- name: guardlive
+-- $1 types, $2 ids: holds if none of the entities is deleted
+select 1 / (case when exists (
+  select 1 from unnest($1::text[], $2::text[]) t(et, e)
+  join deleted_entities d on d.entity_type = t.et and d.entity_id = t.e where d.deleted) then 0 else 1 end)
+
+-- name: tombstones
+-- $1 types, $2 ids: those that are deleted
+select t.et, t.e from unnest($1::text[], $2::text[]) t(et, e)
+join deleted_entities d on d.entity_type = t.et and d.entity_id = t.e where d.deleted
+
+-- name: ensure
+-- $1 user, $2 domain
+insert into preference_lists (user_id, domain)
+select $1, $2 where not exists (select 1 from preference_lists where user_id = $1 and domain = $2) on conflict do nothing
+
+-- name: lock
+-- $1 user, $2 domain
+select list_id from preference_lists where user_id = $1 and domain = $2 for no key update
+
+-- name: del
+-- $1 ids
+delete from preferences where id = any($1::uuid[])
+
+-- name: upd
+-- $1 ids, $2 positions, $3 attributes, $4 whether readers see a change (1) or a hole closes (0), $5 time
+update preferences p set position = t.p, attributes = t.a::jsonb, version = p.version + t.c,
+  updated_at = case when t.c = 1 then $5::timestamptz else p.updated_at end
+from unnest($1::uuid[], $2::int[], $3::text[], $4::int[]) t(id, p, a, c) where p.id = t.id
+
+-- name: ins
+-- $1 list, $2 ids, $3 types, $4 entity ids, $5 positions, $6 attributes, $7 time
+insert into preferences (id, list_id, entity_type, entity_id, position, attributes, created_at, updated_at)
+select t.id, $1, t.et, t.e, t.p, t.a::jsonb, $7::timestamptz, $7::timestamptz
+from unnest($2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[]) t(id, et, e, p, a)
+
+-- name: change
+-- $1 list, $2 version, $3 time, $4 action, $5 actor, $6 request id, $7 forced, $8 gaps, $9 delta
+insert into changes (list_id, version, changed_at, action, actor, request_id, forced, gaps, delta)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
+
+-- name: emit
+-- $1 event id, $2 aggregate, $3 key, $4 sequence, $5 type, $6 topic, $7 payload, $8 headers, $9 schema version: after the
+-- head has been locked, never before: that is what keeps a list's events in order
+insert into outbox (event_id, aggregatetype, aggregateid, aggregate_seq, type, topic, payload, headers, schema_version)
+values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9)
+
+-- name: entitystate
+-- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id: the newest time wins, of equals the
+-- one that was processed last, but a deletion that is delivered again loses
+insert into deleted_entities as d (entity_type, entity_id, deleted, state_at, source) select $1, $2, $3, $4, $5
+where not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8 and outcome <> 'dead_lettered')
+on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, state_at = excluded.state_at, source = excluded.source,
+  cleaned_at = case when d.deleted and excluded.deleted then d.cleaned_at end
+where d.state_at < excluded.state_at or d.state_at = excluded.state_at
+  and (not excluded.deleted or not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8))
+
+-- name: statetime
+-- $1 type, $2 id: when an operator's state takes effect
+select greatest(now(), (select state_at + interval '1 microsecond' from deleted_entities where entity_type = $1 and entity_id = $2))
+
+-- name: seen
+-- $1 consumer, $2 topic, $3 event id, $4 partition, $5 offset, $6 outcome: no row back is a duplicate. A dead letter that is
+-- sent again comes from another place and replaces its mark.
+insert into inbox as i (consumer, topic, event_id, partition, kafka_offset, outcome) values ($1, $2, $3, $4, $5, $6)
+on conflict (consumer, topic, event_id) do update
+  set outcome = excluded.outcome, partition = excluded.partition, kafka_offset = excluded.kafka_offset, processed_at = now()
+where i.outcome = 'dead_lettered' and (i.partition, i.kafka_offset) <> (excluded.partition, excluded.kafka_offset) returning true
+
+-- name: opinsert
+-- $1 id, $2 type, $3 entity id, $4 actor, $5 cause, $6 request, $7 owner or null, $8 lease in seconds
+with o as (
+  insert into operations (id, kind, state, actor, cause, request, owner, lease_until, started_at)
+  select $1, 'cleanEntity', case when $7::text is null then 'pending' else 'running' end, $4, $5, $6::text::jsonb, $7,
+    case when $7::text is null then 'epoch' else clock_timestamp() + make_interval(secs => $8) end, case when $7::text is not null then now() end)
+insert into operation_steps (operation_id, seq, entity_type, entity_id) values ($1, 0, $2, $3)
+
+-- name: victims
+-- $1 type, $2 id: none if the entity is not deleted (any more): that is what ends a clean
+select list_id from preferences where entity_type = $1 and entity_id = $2
+  and exists (select 1 from deleted_entities d where d.entity_type = $1 and d.entity_id = $2 and d.deleted) order by list_id
+
+-- name: chunklock
+-- $1 lists: those that nobody else holds
+select list_id from preference_lists where list_id = any($1::bigint[]) order by list_id for no key update skip locked
+
+-- name: chunkgaps
+-- $1 type, $2 id, $3 locked lists: before a clean that leaves gaps, positions become the orders that readers see; exactly in
+-- the lists that chunkclean will bump, because whoever moves a position bumps the version
+with n as (
+  select p.id, row_number() over (partition by p.list_id order by p.position, p.id) rn
+  from preferences p join preference_lists l using (list_id)
+  where l.list_id = any($3::bigint[]) and not l.gaps
+    and exists (select 1 from preferences x where x.list_id = l.list_id and x.entity_id = $2 and x.entity_type || '' = $1)
+    and exists (select 1 from deleted_entities d where d.entity_type = $1 and d.entity_id = $2 and d.deleted))
+update preferences p set position = n.rn from n where p.id = n.id and p.position <> n.rn
+
+-- name: chunkclean
+-- $1 type, $2 id, $3 locked lists, $4 actor, $5 operation, $6 reorder: item, head and history of every list in one statement
+with del as (
+  delete from preferences p using unnest($3::bigint[]) v(list_id), preference_lists o
+  where p.list_id = v.list_id and o.list_id = v.list_id and p.entity_id = $2 and p.entity_type || '' = $1
+    and exists (select 1 from deleted_entities d where d.entity_type = $1 and d.entity_id = $2 and d.deleted)
+  returning p.*, o.gaps as shown_gaps),
+h as (
+  update preference_lists l set version = l.version + 1, gaps = not $6,
+    updated_at = greatest(statement_timestamp(), l.updated_at + interval '1 microsecond')
+  from del where l.list_id = del.list_id
+  returning l.list_id, l.version, l.user_id, l.domain, l.gaps, l.updated_at, del.shown_gaps,
+    del.id, del.entity_type, del.entity_id, del.position, del.attributes),
+c as (
+  insert into changes (list_id, version, changed_at, action, actor, operation_id, gaps, delta)
+  select list_id, version, updated_at, 'clean', $4, $5, gaps,
+    jsonb_build_object('removed', jsonb_build_array(jsonb_build_object('id', id, 'entityType', entity_type, 'entityId', entity_id,
+      'attributes', attributes, 'order', case when shown_gaps then position else (
+        select count(*) from preferences q where q.list_id = h.list_id and (q.position, q.id) <= (h.position, h.id)) end)))
+    || case when shown_gaps and $6 then jsonb_build_object('updated', (
+        select coalesce(jsonb_agg(jsonb_build_object('entityId', e, 'order', jsonb_build_array(position, rank)))
+          filter (where position <> rank), '[]')
+        from (select q.entity_id e, q.position, row_number() over (order by q.position, q.id) rank
+          from preferences q where q.list_id = h.list_id and q.id <> h.id) r)) else '{}' end
+  from h)
+select user_id, domain, list_id, version from h
+
+-- name: cleaned
+-- $1 type, $2 id
+update deleted_entities set cleaned_at = now() where entity_type = $1 and entity_id = $2 and deleted
+
+-- name: claim
+-- $1 owner, $2 lease in seconds: an open clean that nobody works on
+update operations set state = 'running', owner = $1, epoch = epoch + 1, attempts = attempts + 1,
+  lease_until = clock_timestamp() + make_interval(secs => $2), started_at = coalesce(started_at, now())
+where id = (
+  select id from operations
+  where kind = 'cleanEntity' and state in ('pending', 'running') and lease_until < clock_timestamp() and next_attempt_at <= clock_timestamp()
+  order by next_attempt_at for update skip locked limit 1)
+returning id, epoch, attempts, cause, actor, coalesce((request->>'reorder')::boolean, true), (request->>'stateAt')::timestamptz, done, coalesce(total, 0)
+
+-- name: step
+-- $1 operation
+select entity_type, entity_id, parts, deleted from operation_steps where operation_id = $1 and seq = 0
+
+-- name: stepsave
+-- $1 operation, $2 parts, $3 deleted
+update operation_steps set parts = $2, deleted = $3, affected_users = $3 where operation_id = $1 and seq = 0
+
+-- name: opsave
+-- $1 operation, $2 epoch, $3 done, $4 total, $5 lease in seconds: refused if another runner has it
+with o as (
+  update operations set done = greatest(done, $3), total = $4, attempts = case when $3 > done then 0 else attempts end,
+    lease_until = clock_timestamp() + make_interval(secs => $5)
+  where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
+select 1 / count(*) from o
+
+-- name: opfinish
+-- $1 operation, $2 epoch, $3 state, $4 result, $5 done, $6 total: refused as in opsave
+with o as (
+  update operations set state = $3, result = $4::text::jsonb, done = greatest(done, $5), total = $6, finished_at = now(),
+    lease_until = 'epoch', started_at = coalesce(started_at, now())
+  where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
+select 1 / count(*) from o
+
+-- name: opretry
+-- $1 operation, $2 epoch, $3 delay in seconds, $4 error, $5 state: pending again, or failed for good
+update operations set state = $5, lease_until = 'epoch', next_attempt_at = clock_timestamp() + make_interval(secs => $3),
+  error = $4::text::jsonb, finished_at = case when $5 = 'failed' then now() end
+where id = $1 and epoch = $2 and state = 'running'

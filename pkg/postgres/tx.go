@@ -1,0 +1,61 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// Update implements preferences.Store.
+func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences.Tx) error) error {
+	var emitted bool
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		t := &tx{conn: c}
+		if err := send(ctx, c, run("begin")); err != nil {
+			return err
+		}
+		if err := fn(ctx, t); err != nil {
+			return err
+		}
+		emitted = t.emitted
+		return send(ctx, c, run(commit))
+	})
+	if err == nil && emitted {
+		s.committed()
+	}
+	return err
+}
+
+// tx implements preferences.Tx on a connection that is in a transaction.
+type tx struct {
+	conn    *pgx.Conn
+	emitted bool
+}
+
+// Seen implements preferences.Tx.
+func (t *tx) Seen(ctx context.Context, d preferences.Delivery, outcome preferences.Outcome) (bool, error) {
+	var fresh bool
+	err := send(ctx, t.conn, run("seen", d.Consumer, d.Topic, d.EventID, d.Partition, d.Offset, string(outcome)).first(&fresh))
+	return fresh, err
+}
+
+// Emit implements preferences.Tx.
+func (t *tx) Emit(ctx context.Context, m events.Message) error {
+	st, err := emit(m)
+	if err != nil {
+		return err
+	}
+	t.emitted = true
+	return send(ctx, t.conn, st)
+}
+
+// StateTime implements preferences.Tx.
+func (t *tx) StateTime(ctx context.Context, e preferences.Entity) (time.Time, error) {
+	var at time.Time
+	err := send(ctx, t.conn, run("statetime", e.Type, e.ID).first(&at))
+	return at.UTC(), err
+}
