@@ -64,7 +64,7 @@ func migrate(ctx context.Context, db *sql.DB, move func(*goose.Provider) ([]*goo
 		if err != nil {
 			return struct{}{}, backoff.Permanent(err)
 		}
-		p, err := goose.NewProvider(goose.DialectPostgres, db, FS,
+		p, err := goose.NewProvider(goose.DialectPostgres, db, FS, goose.WithTableName(table),
 			goose.WithSessionLocker(locker), goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
 		if err != nil {
 			return struct{}{}, backoff.Permanent(fmt.Errorf("read the migrations: %w", err))

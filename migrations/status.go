@@ -7,9 +7,10 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/pressly/goose/v3"
 )
+
+// table is where goose keeps what was applied.
+const table = "goose_db_version"
 
 // Step is one file of the schema.
 type Step struct {
@@ -66,7 +67,7 @@ func newest(ctx context.Context, db *sql.DB) (int64, error) {
 // version 0 that goose begins it with.
 func applied(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
 	var exists bool
-	err := db.QueryRowContext(ctx, `select to_regclass($1) is not null`, goose.DefaultTablename).Scan(&exists)
+	err := db.QueryRowContext(ctx, `select to_regclass($1) is not null`, table).Scan(&exists)
 	if err != nil {
 		return nil, fmt.Errorf("look for the table of migrations: %w", err)
 	}
@@ -74,7 +75,7 @@ func applied(ctx context.Context, db *sql.DB) (map[int64]time.Time, error) {
 	if !exists {
 		return at, nil
 	}
-	rows, err := db.QueryContext(ctx, `select version_id, max(tstamp) from `+goose.DefaultTablename+` where is_applied and version_id > 0 group by version_id`)
+	rows, err := db.QueryContext(ctx, `select version_id, max(tstamp) from `+table+` where is_applied and version_id > 0 group by version_id`)
 	if err != nil {
 		return nil, fmt.Errorf("read the table of migrations: %w", err)
 	}

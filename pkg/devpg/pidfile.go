@@ -67,7 +67,7 @@ func adoptable(ctx context.Context, dataDir string) (int, error) {
 	for {
 		f, err := readPIDFile(dataDir)
 		if err != nil || !processExists(f.pid) {
-			return 0, nil //nolint:nilerr // no file: nothing runs here
+			return 0, nil
 		}
 		if f.status == statusReady && serves(ctx, f.port, dataDir) {
 			return f.port, nil

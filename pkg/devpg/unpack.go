@@ -101,7 +101,7 @@ func unpackFile(r io.Reader, dir, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, r) //nolint:gosec // the archive is the pinned one
+	_, err = io.Copy(w, r)
 	return errors.Join(err, w.Close())
 }
 

@@ -193,4 +193,3 @@ func (s *server) close(ctx context.Context) error {
 	}
 	return err
 }
-
