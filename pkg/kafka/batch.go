@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"hash/maphash"
-	"math"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -25,30 +24,13 @@ const (
 	producerIDOffset = 43
 	epochOffset      = 51
 	sequenceOffset   = 53
-	recordsOffset    = 61
+	batchOverhead    = 65
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// identity is what makes a batch recognisable to the broker when it comes a
-// second time.
-type identity struct {
-	producer int64
-	epoch    int16
-	sequence int32 // of the first record
-}
-
-// batch is one encoded produce request for one partition. Its bytes never
-// change, because a timed-out attempt may still be sending them.
-type batch struct {
-	raw     []byte // with its size in front, as the wire wants it
-	records int
-	stamped identity
-	doubt   *doubt // set once an attempt ended without an answer
-}
-
-// encode renders msgs as one batch that belongs to nobody yet.
-func encode(msgs []slot) (*batch, error) {
+// encode renders msgs as one record batch of nobody, with its size in front.
+func encode(msgs []slot) ([]byte, error) {
 	records := make([]kafkago.Record, len(msgs))
 	size := 0
 	for i, m := range msgs {
@@ -63,29 +45,20 @@ func encode(msgs []slot) (*batch, error) {
 		set.Attributes = protocol.Snappy
 	}
 	var buf bytes.Buffer
-	buf.Grow(size + recordsOffset)
+	buf.Grow(size + batchOverhead)
 	if _, err := set.WriteTo(&buf); err != nil {
 		return nil, fmt.Errorf("encode a batch of %d records: %w", len(msgs), err)
 	}
-	return &batch{raw: buf.Bytes(), records: len(msgs)}, nil
+	return buf.Bytes(), nil
 }
 
-// stamp returns the batch under id. The receiver stays as it is.
-func (b *batch) stamp(id identity) *batch {
-	c := *b
-	c.stamped = id
-	c.raw = bytes.Clone(b.raw)
-	body := c.raw[sizePrefix:]
-	binary.BigEndian.PutUint64(body[producerIDOffset:], uint64(id.producer))                               //nolint:gosec // two's complement is the wire format
-	binary.BigEndian.PutUint16(body[epochOffset:], uint16(id.epoch))                                       //nolint:gosec // as above
-	binary.BigEndian.PutUint32(body[sequenceOffset:], uint32(id.sequence))                                 //nolint:gosec // as above
+// stamp writes id into an encoded batch.
+func stamp(raw []byte, id identity) {
+	body := raw[sizePrefix:]
+	binary.BigEndian.PutUint64(body[producerIDOffset:], uint64(id.producer)) //nolint:gosec // two's complement is the wire format
+	binary.BigEndian.PutUint16(body[epochOffset:], uint16(id.epoch))         //nolint:gosec // as above
+	binary.BigEndian.PutUint32(body[sequenceOffset:], uint32(id.sequence))   //nolint:gosec // as above
 	binary.BigEndian.PutUint32(body[crcOffset:], crc32.Checksum(body[attributesOffset:], castagnoli))
-	return &c
-}
-
-// after is the sequence number that follows n records; it wraps to 0.
-func (id identity) after(n int) int32 {
-	return int32((int64(id.sequence) + int64(n)) & math.MaxInt32) //nolint:gosec // masked
 }
 
 // sizeOf estimates a record's bytes from above.
@@ -98,47 +71,72 @@ func sizeOf(m *outbox.Message) int {
 	return n
 }
 
-// doubt remembers which messages a batch holds, without their bytes.
-type doubt struct {
+// batch is what one produce request carries. Its bytes never change once they
+// are sent, because an attempt that timed out may still be sending them.
+type batch struct {
+	raw     []byte
+	records int
+	id      identity
+	sent    bool // under id, and perhaps written
+
+	// What it holds, for a batch that outlives its call.
 	prints []uint64
 	keys   map[string]bool
 }
 
-var fingerprints = maphash.MakeSeed()
-
-func doubtAbout(msgs []slot) *doubt {
-	d := &doubt{keys: map[string]bool{}}
-	for _, m := range msgs {
-		d.prints = append(d.prints, fingerprint(m.msg))
-		if m.msg.Key != nil {
-			d.keys[string(m.msg.Key)] = true
-		}
+func newBatch(msgs []slot) (*batch, error) {
+	raw, err := encode(msgs)
+	if err != nil {
+		return nil, err
 	}
-	return d
+	return &batch{raw: raw, records: len(msgs), id: nobody}, nil
 }
 
-// first puts the messages in doubt in front, so that they can be sent again as
-// the same batch. It reports false when that is impossible: one is missing, or
+// under gives the batch an identity. Bytes that were sent before are not
+// touched, see batch.
+func (b *batch) under(id identity) {
+	if b.id != nobody {
+		b.raw = bytes.Clone(b.raw)
+	}
+	b.id, b.sent = id, true
+	stamp(b.raw, id)
+}
+
+// remember notes which messages the batch holds, without their bytes.
+func (b *batch) remember(msgs []slot) {
+	b.prints, b.keys = make([]uint64, len(msgs)), map[string]bool{}
+	for i, m := range msgs {
+		b.prints[i] = fingerprint(m.msg)
+		if m.msg.Key != nil {
+			b.keys[string(m.msg.Key)] = true
+		}
+	}
+}
+
+// first puts the messages of the batch in front of msgs, so that it can be sent
+// again. It reports false when that is impossible: one of them is missing, or
 // would overtake an earlier message of its key.
-func (d *doubt) first(msgs []slot) ([]slot, bool) {
+func (b *batch) first(msgs []slot) ([]slot, bool) {
 	front := make([]slot, 0, len(msgs))
 	var rest []slot
 	for _, m := range msgs {
-		open := len(front) < len(d.prints)
+		open := len(front) < len(b.prints) // whether some are still to come
 		switch {
-		case open && fingerprint(m.msg) == d.prints[len(front)]:
+		case open && fingerprint(m.msg) == b.prints[len(front)]:
 			front = append(front, m)
-		case open && m.msg.Key != nil && d.keys[string(m.msg.Key)]:
+		case open && m.msg.Key != nil && b.keys[string(m.msg.Key)]:
 			return nil, false
 		default:
 			rest = append(rest, m)
 		}
 	}
-	if len(front) < len(d.prints) {
+	if len(front) < len(b.prints) {
 		return nil, false
 	}
 	return append(front, rest...), true
 }
+
+var fingerprints = maphash.MakeSeed()
 
 func fingerprint(m *outbox.Message) uint64 {
 	var h maphash.Hash

@@ -13,12 +13,12 @@ import (
 type verdict int
 
 const (
-	acked       verdict = iota // written, now or by an earlier attempt
-	unanswered                 // away, moving, or silent: perhaps written
-	outOfStep                  // the broker expects another sequence number
-	fencedOff                  // the broker expects another producer id
-	refused                    // not written, and not because of what it says
-	unacceptable               // not written, and never will be
+	acked        verdict = iota // written, now or by an earlier attempt
+	unanswered                  // away, moving, or silent: perhaps written
+	outOfStep                   // the broker expects another sequence number
+	fencedOff                   // the broker expects another producer id
+	refused                     // not written, and not because of what it says
+	unacceptable                // not written, and never will be
 )
 
 // judge classifies the answer to a produce request. Whatever is not an answer
@@ -54,9 +54,9 @@ func judge(err error) verdict {
 	}
 }
 
-// publishError turns a judged answer into what the outbox understands.
-func publishError(at topicPartition, err error) error {
-	switch judge(err) {
+// publishError turns an answer into what the outbox understands.
+func publishError(at topicPartition, v verdict, err error) error {
+	switch v {
 	case acked:
 		return nil
 	case unacceptable:

@@ -73,8 +73,8 @@ const (
 // safe for concurrent use, and must not block.
 type Hooks struct {
 	Failed     func(stage Stage)
-	Rebalanced func(partitions int)                                    // a generation began with so many partitions here
-	Reset      func(topic string, partition int, from, to int64)       // the offset was not in the log any more: to-from records are lost if positive
+	Rebalanced func(partitions int)                                   // a generation began with so many partitions here
+	Reset      func(topic string, partition int, from, to int64)      // the offset was not in the log any more: to-from records are lost if positive
 	Handled    func(topic string, d time.Duration, lag time.Duration) // a record is done: time in the handler, age of the record
 }
 

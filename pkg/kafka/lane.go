@@ -3,8 +3,6 @@ package kafka
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -14,12 +12,14 @@ import (
 	"github.com/prefsd/prefsd/pkg/outbox"
 )
 
-// The broker reads a whole request before it refuses it, and cuts the
-// connection at 100 MiB by default, which would look like an outage.
-const largestRecord = 32 << 20
+const (
+	// The broker reads a whole request before it refuses it, and cuts the
+	// connection at 100 MiB by default, which would look like an outage.
+	largestRecord = 32 << 20
 
-// resyncs bounds how often one batch gets a new identity.
-const resyncs = 3
+	// A batch that still has no valid identity after so many is refused.
+	mostIdentities = 3
+)
 
 var produceBackoff = backoff{low: 20 * time.Millisecond, high: time.Second}
 
@@ -30,13 +30,19 @@ type lane struct {
 	at   topicPartition
 	turn chan struct{}
 
-	id      identity // of the next batch
-	known   bool     // whether id has a producer id
+	id      identity // of the next batch, or nobody
 	pending *batch   // sent, and nobody knows whether it was written
 }
 
+// outcome is how far a call got in its lane.
+type outcome struct {
+	written int   // messages in front that are acknowledged
+	failed  int   // messages after those that err is about
+	err     error // nil when all were written
+}
+
 func newLane(p *Publisher, at topicPartition) *lane {
-	return &lane{p: p, at: at, turn: make(chan struct{}, 1)}
+	return &lane{p: p, at: at, turn: make(chan struct{}, 1), id: nobody}
 }
 
 // publish sends msgs in order and stops at the first failure.
@@ -45,7 +51,7 @@ func (l *lane) publish(ctx context.Context, msgs []slot) {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
-		fail(msgs, len(msgs), publishError(l.at, ctx.Err()))
+		report(msgs, outcome{failed: len(msgs), err: publishError(l.at, unanswered, ctx.Err())})
 		return
 	}
 	giveUp := time.Now().Add(l.p.cfg.RetryFor)
@@ -55,20 +61,19 @@ func (l *lane) publish(ctx context.Context, msgs []slot) {
 		if next != nil {
 			n = next.records
 		}
-		done, failed, err := l.send(ctx, giveUp, msgs[:n], next)
-		if err != nil {
-			fail(msgs[done:], failed, err)
+		if out := l.send(ctx, giveUp, msgs[:n], next); out.err != nil {
+			report(msgs, out)
 			return
 		}
 		next, msgs = nil, msgs[n:]
 	}
 }
 
-// fail gives the first n messages the error; the others were held back.
-func fail(msgs []slot, n int, err error) {
-	for i, m := range msgs {
-		if i < n {
-			*m.result = err
+// report tells the messages that were not written why.
+func report(msgs []slot, out outcome) {
+	for i, m := range msgs[out.written:] {
+		if i < out.failed {
+			*m.result = out.err
 		} else {
 			*m.result = outbox.ErrNotSent
 		}
@@ -83,11 +88,13 @@ func (l *lane) takeUp(msgs []slot) (*batch, []slot) {
 	if b == nil {
 		return nil, msgs
 	}
-	if front, ok := b.doubt.first(msgs); ok {
+	if front, ok := b.first(msgs); ok {
 		return b, front
 	}
 	l.pending = nil
-	l.nextEpoch()
+	if b.sent {
+		l.nextEpoch()
+	}
 	return nil, msgs
 }
 
@@ -103,107 +110,112 @@ func (l *lane) cut(msgs []slot) int {
 	return len(msgs)
 }
 
-// send writes msgs as one batch, or halves it until the one message that the
-// broker cannot take is alone. It returns how many were written, how many
-// failed after those, and why.
-func (l *lane) send(ctx context.Context, giveUp time.Time, msgs []slot, b *batch) (done, failed int, err error) {
+// send writes msgs as one batch, which is b if that exists already. A batch
+// that the broker cannot take is halved until the culprit is alone.
+func (l *lane) send(ctx context.Context, giveUp time.Time, msgs []slot, b *batch) outcome {
 	if len(msgs) == 1 && sizeOf(msgs[0].msg) > largestRecord {
-		return 0, 1, publishError(l.at, kafkago.MessageSizeTooLarge)
+		return outcome{failed: 1, err: publishError(l.at, unacceptable, kafkago.MessageSizeTooLarge)}
 	}
 	if b == nil {
-		if b, err = encode(msgs); err != nil {
-			return 0, len(msgs), &outbox.Refused{Permanent: true, Err: err}
+		var err error
+		if b, err = newBatch(msgs); err != nil {
+			return outcome{failed: len(msgs), err: publishError(l.at, unacceptable, err)}
 		}
 	}
-	err = l.deliver(ctx, giveUp, b, msgs)
-	if judge(err) != unacceptable || len(msgs) == 1 {
-		return 0, len(msgs), publishError(l.at, err)
+	v, err := l.deliver(ctx, giveUp, b)
+	switch {
+	case v == acked:
+		return outcome{written: len(msgs)}
+	case v != unacceptable:
+		b.remember(msgs)
+		return outcome{failed: len(msgs), err: publishError(l.at, v, err)}
+	case len(msgs) == 1:
+		return outcome{failed: 1, err: publishError(l.at, v, err)}
 	}
 	half := len(msgs) / 2
-	done, failed, err = l.send(ctx, giveUp, msgs[:half], nil)
-	if err != nil {
-		return done, failed, err
+	first := l.send(ctx, giveUp, msgs[:half], nil)
+	if first.err != nil {
+		return first
 	}
-	done, failed, err = l.send(ctx, giveUp, msgs[half:], nil)
-	return half + done, failed, err
+	second := l.send(ctx, giveUp, msgs[half:], nil)
+	second.written += half
+	return second
 }
 
-// deliver tries one batch until it has an answer or the time is up.
-func (l *lane) deliver(ctx context.Context, giveUp time.Time, b *batch, msgs []slot) error {
-	strikes := 0
+// deliver tries one batch until it has an answer or the time is up. Unless it
+// was written or never can be, it stays pending.
+func (l *lane) deliver(ctx context.Context, giveUp time.Time, b *batch) (verdict, error) {
+	l.pending = b
+	identities := 1
 	for retry := 0; ; retry++ {
-		err := l.attempt(ctx, &b)
-		switch judge(err) {
+		v, err := l.attempt(ctx, b)
+		switch v {
 		case acked:
 			l.pending = nil
-			l.id.sequence = b.stamped.after(b.records)
-			return nil
-		case outOfStep:
-			l.nextEpoch()
-		case fencedOff:
-			l.known = false
+			l.id = b.id.after(b.records)
+			return v, nil
 		case unacceptable:
 			l.pending = nil
-			return err
+			return v, err
 		case refused:
-			l.remember(b, msgs)
-			return err
-		case unanswered:
-			l.remember(b, msgs)
-			if ctx.Err() != nil || time.Now().After(giveUp) || !produceBackoff.wait(ctx, retry) {
-				return err
+			return v, err
+		case outOfStep, fencedOff:
+			if l.nextEpoch(); v == fencedOff {
+				l.id = nobody
 			}
-			continue
-		}
-		l.pending, b.stamped = nil, identity{}
-		if strikes++; strikes > resyncs {
-			return err
+			b.sent = false
+			if identities++; identities > mostIdentities {
+				return v, err
+			}
+		case unanswered:
+			if time.Now().After(giveUp) || !produceBackoff.wait(ctx, retry) {
+				return v, err
+			}
 		}
 	}
 }
 
-// attempt sends the batch once, under the lane's identity.
-func (l *lane) attempt(ctx context.Context, b **batch) error {
-	if !l.known {
-		id, err := l.p.ids.get(ctx, l.id)
-		if err != nil {
-			// An outage even if the broker answered: it is not about this batch.
-			return errors.Join(errNoIdentity, err)
+// attempt sends the batch once: under the identity that it was sent with
+// before, or else under the lane's.
+func (l *lane) attempt(ctx context.Context, b *batch) (verdict, error) {
+	if !b.sent {
+		if err := l.identify(ctx, b); err != nil {
+			return unanswered, err
 		}
-		l.id, l.known = id, true
 	}
-	_ = b
 	ctx, cancel := context.WithTimeout(ctx, l.p.cfg.ProduceTimeout)
 	defer cancel()
 	r, err := l.p.api.RawProduce(ctx, &kafkago.RawProduceRequest{
 		Topic:        l.at.topic,
 		Partition:    l.at.partition,
 		RequiredAcks: kafkago.RequireAll,
-		RawRecords:   protocol.RawRecordSet{Reader: bytes.NewReader((*b).raw)},
+		RawRecords:   protocol.RawRecordSet{Reader: bytes.NewReader(b.raw)},
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.Error
 	}
-	return r.Error
+	return judge(err), err
 }
 
-var errNoIdentity = errors.New("no producer id")
-
-func (l *lane) remember(b *batch, msgs []slot) {
-	if b.doubt == nil {
-		b.doubt = doubtAbout(msgs)
+// identify stamps the batch as the lane's next one.
+func (l *lane) identify(ctx context.Context, b *batch) error {
+	if l.id == nobody {
+		id, err := l.p.client.initProducerID(ctx)
+		if err != nil {
+			return err
+		}
+		l.id = id
 	}
-	l.pending = b
+	b.under(l.id)
+	return nil
 }
 
-// nextEpoch restarts the sequence under a higher epoch: whatever was sent
-// before is refused from the next batch on.
+// nextEpoch starts the sequence again under a higher epoch: whatever was sent
+// before, the broker refuses from the next batch on.
 func (l *lane) nextEpoch() {
-	if !l.known || l.id.epoch == math.MaxInt16 {
-		l.known = false
+	if l.id == nobody || l.id.epoch == math.MaxInt16 {
+		l.id = nobody
 		return
 	}
 	l.id = identity{producer: l.id.producer, epoch: l.id.epoch + 1}
 }
-
-var _ = fmt.Sprint

@@ -4,35 +4,28 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
 )
 
-// producerIDs holds the producer id that the broker gave this process.
-type producerIDs struct {
-	client *Client
-
-	mu      sync.Mutex
-	current identity
-	known   bool
+// identity is what makes a batch recognisable to the broker when it comes a
+// second time. Every partition has a producer id of its own, so that trouble
+// in one does not change the epoch of another.
+type identity struct {
+	producer int64
+	epoch    int16
+	sequence int32 // of the first record
 }
 
-// get returns the current producer id, and asks for another one when there is
-// none or the current one is the one that is of no use any more.
-func (p *producerIDs) get(ctx context.Context, useless identity) (identity, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.known && p.current.producer != useless.producer {
-		return p.current, nil
-	}
-	id, err := p.client.initProducerID(ctx)
-	if err != nil {
-		return identity{}, err
-	}
-	p.current, p.known = id, true
-	return id, nil
+// nobody is the identity of a batch that has none yet. A zero value would not
+// do: 0 is the first producer id of a new cluster.
+var nobody = identity{producer: -1, epoch: -1, sequence: -1}
+
+// after moves the sequence past n records; it wraps to 0.
+func (id identity) after(n int) identity {
+	id.sequence = int32((int64(id.sequence) + int64(n)) & math.MaxInt32) //nolint:gosec // masked
+	return id
 }
 
 // initProducerID asks for an idempotent, not a transactional, producer. On a
@@ -41,17 +34,17 @@ func (c *Client) initProducerID(ctx context.Context) (identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	r, err := c.transport.RoundTrip(ctx, c.addr, &initproducerid.Request{
-		TransactionTimeoutMs: math.MaxInt16, ProducerID: -1, ProducerEpoch: -1,
+		TransactionTimeoutMs: 60_000, ProducerID: -1, ProducerEpoch: -1,
 	})
 	if err != nil {
-		return identity{}, fmt.Errorf("get a producer id: %w", err)
+		return nobody, fmt.Errorf("get a producer id: %w", err)
 	}
 	res, ok := r.(*initproducerid.Response)
 	if !ok {
-		return identity{}, fmt.Errorf("get a producer id: unexpected answer %T", r)
+		return nobody, fmt.Errorf("get a producer id: unexpected answer %T", r)
 	}
 	if res.ErrorCode != 0 {
-		return identity{}, fmt.Errorf("get a producer id: %w", kafkago.Error(res.ErrorCode))
+		return nobody, fmt.Errorf("get a producer id: %w", kafkago.Error(res.ErrorCode))
 	}
 	return identity{producer: res.ProducerID, epoch: res.ProducerEpoch}, nil
 }

@@ -39,7 +39,6 @@ type Publisher struct {
 	client *Client
 	cfg    PublisherConfig
 	api    *kafkago.Client
-	ids    *producerIDs
 
 	mu    sync.Mutex
 	lanes map[topicPartition]*lane
@@ -70,7 +69,6 @@ func NewPublisher(client *Client, cfg PublisherConfig) *Publisher {
 		client: client,
 		cfg:    cfg,
 		api:    client.requests(cfg.ProduceTimeout),
-		ids:    &producerIDs{client: client},
 		lanes:  map[topicPartition]*lane{},
 	}
 }
