@@ -11,11 +11,11 @@ import (
 	"github.com/prefsd/prefsd/pkg/fault"
 )
 
-// noConnection says that no connection was to be had.
-type noConnection struct{ err error }
+// noConnectionError says that no connection was to be had.
+type noConnectionError struct{ err error }
 
-func (e *noConnection) Error() string { return "connect: " + e.err.Error() }
-func (e *noConnection) Unwrap() error { return e.err }
+func (e *noConnectionError) Error() string { return "connect: " + e.err.Error() }
+func (e *noConnectionError) Unwrap() error { return e.err }
 
 // busy are the classes and codes by which the server says that it cannot now:
 // connection, resources, operator intervention, system, read-only standby;
@@ -40,7 +40,7 @@ func translate(err error) error {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return translateCode(pg.Code, err)
 	}
-	_, unconnected := errors.AsType[*noConnection](err)
+	_, unconnected := errors.AsType[*noConnectionError](err)
 	switch {
 	case unconnected && errors.Is(err, context.Canceled):
 		return err // the caller left

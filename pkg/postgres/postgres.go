@@ -118,7 +118,7 @@ func (s *Store) Stats() sql.DBStats { return s.pool.Stats() }
 func (s *Store) on(ctx context.Context, fn func(context.Context, *pgx.Conn) error) error {
 	conn, err := s.pool.Conn(ctx)
 	if err != nil {
-		return &noConnection{err}
+		return &noConnectionError{err}
 	}
 	defer func() { _ = conn.Close() }() // gives it back
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)

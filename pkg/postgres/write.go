@@ -41,6 +41,7 @@ type write struct {
 	key    preferences.Key
 	by     preferences.By
 	decide preferences.Decide
+	first  bool // the list has no head yet
 	wrote  bool
 }
 
@@ -57,7 +58,7 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 	if err != nil || changes.Empty() {
 		return result(stored, changes, nil), err
 	}
-	if stored.ID == 0 {
+	if w.first = stored.ID == 0; w.first {
 		return w.locked(ctx)
 	}
 	record, err := w.store.record(changes, w.by)
@@ -125,20 +126,23 @@ func (w *write) locked(ctx context.Context, before ...step) (preferences.Result,
 
 // lock begins a transaction, locks the head and reads the list. Locking and
 // reading are two statements, because a statement's snapshot is taken before
-// it waits. A list that has no head yet gets one, unless its user is deleted.
+// it waits. A list that has no head gets one, unless its user is deleted.
 func (w *write) lock(ctx context.Context, before []step) (preferences.List, error) {
 	var stored preferences.List
-	steps := []step{run("begin"), run("lock", w.key.UserID, w.key.Domain), w.readList(&stored)}
-	if err := send(ctx, w.conn, append(before, steps...)...); err != nil {
-		return stored, err
-	}
-	if stored.ID != 0 || w.key.Item != uuid.Nil {
-		return stored, nil
+	lock := []step{run("lock", w.key.UserID, w.key.Domain), w.readList(&stored)}
+	if !w.first {
+		err := send(ctx, w.conn, slices.Concat(before, []step{run("begin")}, lock)...)
+		if err != nil || stored.ID != 0 || w.key.Item != uuid.Nil {
+			return stored, err
+		}
+		before = []step{run("rollback")} // the list was erased since it was read
 	}
 	user := preferences.Entity{Type: preferences.UserType, ID: w.key.UserID}
-	err := send(ctx, w.conn,
-		run("rollback"), run("begin"), run("bucketshared", []int64{userBucket(user.ID)}),
-		run("guardlive", []string{user.Type}, []string{user.ID}), run("ensure", w.key.UserID, w.key.Domain), steps[1], steps[2])
+	create := []step{
+		run("begin"), bucketShared([]int64{userBucket(user.ID)}), run("guardlive", []string{user.Type}, []string{user.ID}),
+		run("ensure", w.key.UserID, w.key.Domain),
+	}
+	err := send(ctx, w.conn, slices.Concat(before, create, lock)...)
 	if refused(err, "guardlive") {
 		err = fault.New(fault.Denied, fault.ReasonUserDeleted, "The user has been deleted.")
 	}

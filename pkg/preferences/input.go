@@ -116,18 +116,17 @@ func (v *violations) order(x, first Input, at string) {
 	}
 }
 
-var violationMessages = map[fault.Reason]string{
-	fault.ReasonDuplicateEntity: "An entity stands in the request twice.",
-	fault.ReasonOrderConflict:   "Two items claim the same order.",
-}
-
 func (v *violations) err() error {
 	if len(v.all) == 0 {
 		return nil
 	}
-	message, ok := violationMessages[v.reason]
-	if !ok {
-		message = "The request is not valid; details.fieldViolations says where."
+	message := "The request is not valid; details.fieldViolations says where."
+	switch v.reason {
+	case fault.ReasonDuplicateEntity:
+		message = "An entity stands in the request twice."
+	case fault.ReasonOrderConflict:
+		message = "Two items claim the same order."
+	default:
 	}
 	return fault.New(fault.Invalid, v.reason, "%s", message).Violating(v.all...)
 }

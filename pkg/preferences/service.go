@@ -2,12 +2,11 @@ package preferences
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
 	"time"
-
-	"encoding/json"
 
 	"github.com/google/uuid"
 

@@ -1,0 +1,140 @@
+package preferences
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/fault"
+)
+
+// SortBy names what a page is sorted by.
+type SortBy string
+
+// What pages can be sorted by.
+const (
+	SortByOrder      SortBy = "order"
+	SortByCreateTime SortBy = "createTime"
+	SortByUpdateTime SortBy = "updateTime"
+	SortByEntityID   SortBy = "entityId"
+)
+
+// Sorts lists every SortBy.
+func Sorts() []SortBy {
+	return []SortBy{SortByOrder, SortByCreateTime, SortByUpdateTime, SortByEntityID}
+}
+
+// PageQuery asks for a part of a list (AIP-158).
+type PageQuery struct {
+	SortBy     SortBy // default: order
+	Descending bool
+	Size       int    // 0: the default; more than MaxItems: MaxItems
+	Token      string // of the page before; empty: the first page
+}
+
+// Page is a part of a list.
+type Page struct {
+	Items     []Item
+	NextToken string // empty: this is the last page
+}
+
+// positionJSON is where a page ended: the sort key and the id of its last
+// item. Items that were not written since are neither skipped nor repeated.
+type positionJSON struct {
+	Key string    `json:"k"`
+	ID  uuid.UUID `json:"i"`
+}
+
+// Page returns the part of the list that the query asks for. A token that
+// belongs to another user, domain or sort, or that was altered, is Invalid.
+func (l List) Page(q PageQuery) (Page, error) {
+	if q.SortBy == "" {
+		q.SortBy = SortByOrder
+	}
+	if q.Size <= 0 || q.Size > MaxItems {
+		q.Size = MaxItems
+	}
+	items := slices.Clone(l.Items)
+	if q.SortBy != SortByOrder || q.Descending { // a list is by order as it is
+		slices.SortFunc(items, q.compare)
+	}
+	if q.Token != "" {
+		last, err := l.openToken(q)
+		if err != nil {
+			return Page{}, err
+		}
+		at, _ := slices.BinarySearchFunc(items, last, func(it Item, p positionJSON) int {
+			// The last item itself was shown: what is equal counts as smaller.
+			return cmp.Or(q.directed(cmp.Or(cmp.Compare(q.key(it), p.Key), bytes.Compare(it.ID[:], p.ID[:]))), -1)
+		})
+		items = items[at:]
+	}
+	if len(items) <= q.Size {
+		return Page{Items: items}, nil
+	}
+	items = items[:q.Size]
+	return Page{Items: items, NextToken: l.token(q, items[q.Size-1])}, nil
+}
+
+func (q PageQuery) compare(a, b Item) int {
+	return q.directed(cmp.Or(cmp.Compare(q.key(a), q.key(b)), bytes.Compare(a.ID[:], b.ID[:])))
+}
+
+func (q PageQuery) directed(c int) int {
+	if q.Descending {
+		return -c
+	}
+	return c
+}
+
+// keyTime spells times so that they sort as text.
+const keyTime = "2006-01-02T15:04:05.000000"
+
+// key spells what the page is sorted by so that it sorts as text.
+func (q PageQuery) key(it Item) string {
+	switch q.SortBy {
+	case SortByCreateTime:
+		return it.CreateTime.Format(keyTime)
+	case SortByUpdateTime:
+		return it.UpdateTime.Format(keyTime)
+	case SortByEntityID:
+		return it.EntityID
+	default:
+		return fmt.Sprintf("%010d", it.Order)
+	}
+}
+
+// sumLength is how much of a checksum a token carries: it is there to find
+// mistakes, not to keep secrets; a token opens nothing that its user may not
+// read anyway.
+const sumLength = 8
+
+func (l List) token(q PageQuery, last Item) string {
+	position, err := json.Marshal(positionJSON{q.key(last), last.ID})
+	if err != nil {
+		panic(err) // a string and an id
+	}
+	return base64.RawURLEncoding.EncodeToString(append(l.checksum(q, position), position...))
+}
+
+func (l List) openToken(q PageQuery) (positionJSON, error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(q.Token)
+	var p positionJSON
+	if err != nil || len(raw) < sumLength || !bytes.Equal(raw[:sumLength], l.checksum(q, raw[sumLength:])) || json.Unmarshal(raw[sumLength:], &p) != nil {
+		return p, fault.New(fault.Invalid, fault.ReasonInvalidPageToken,
+			"The page token does not belong to this list and sort order. Start again without pageToken.").
+			Violating(fault.Violation{Field: "pageToken", Description: "must be the nextPageToken of a page with the same domain, sortBy and sortOrder"})
+	}
+	return p, nil
+}
+
+func (l List) checksum(q PageQuery, position []byte) []byte {
+	sum := sha256.Sum256(fmt.Appendf(nil, "t1|%q|%q|%s|%t|%s", l.UserID, l.Domain, q.SortBy, q.Descending, position))
+	return sum[:sumLength]
+}
