@@ -68,7 +68,30 @@ type Message struct {
 	Sequence    int64  // the list's version; 0 where there is none
 	Time        time.Time
 	Traceparent string
-	Payload     []byte // the Kafka value
+	Payload     []byte // the Kafka value; nil is a null one
+	Raw         *Raw   // set: somebody else's record is passed on, as it was
+}
+
+// Raw is what goes out in place of our own key and CloudEvents headers when a
+// record of somebody else is passed on: their key and headers, byte for byte.
+type Raw struct {
+	Key     []byte // nil means no key
+	Headers []Header
+}
+
+// Header is one record header; names may repeat.
+type Header struct {
+	Name  string
+	Value []byte // nil means a null value
+}
+
+// SchemaVersion is the version of the message's payload, or 0 for a raw one,
+// of which nothing is known.
+func (m Message) SchemaVersion() int {
+	if m.Raw != nil {
+		return 0
+	}
+	return SchemaVersion
 }
 
 type envelope struct {
