@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prefsd/prefsd/pkg/events"
 )
 
 // demo is the service without sockets: its handlers and its sender over a
@@ -105,6 +107,11 @@ func TestEveryChangeIsPublishedBeforeItIsAnswered(t *testing.T) {
 	require.Equal(t, http.StatusOK, w.Code)
 	require.Equal(t, []string{"account.created acc-007", "account.deleted acc-003", "account.restored acc-003"}, d.broker.log())
 	require.Empty(t, d.book.pending())
+	for _, m := range d.broker.messages() {
+		var e event
+		require.NoError(t, json.Unmarshal(m.Value, &e))
+		require.NoError(t, events.Validate(events.Type(e.Type), events.SchemaVersion, m.Value))
+	}
 
 	sent := d.broker.messages()[1]
 	require.Equal(t, "acc-003", string(sent.Key))
@@ -222,7 +229,7 @@ func TestImpossibleRequestsAreRefused(t *testing.T) {
 	d := start(t, newFile(t), &broker{}, 2)
 	defer d.stop()
 	require.Equal(t, http.StatusNoContent, d.do(http.MethodDelete, "/accounts/acc-002", "").Code)
-	events := len(d.broker.log())
+	published := len(d.broker.log())
 
 	for _, c := range []struct {
 		name, method, path, body string
@@ -246,7 +253,7 @@ func TestImpossibleRequestsAreRefused(t *testing.T) {
 		require.Equal(t, c.status, w.Code, "%s: %s", c.name, w.Body)
 		require.Contains(t, w.Body.String(), `"code":"`+c.code+`"`, c.name)
 	}
-	require.Len(t, d.broker.log(), events)
+	require.Len(t, d.broker.log(), published)
 }
 
 func TestAnyPageMayTryIt(t *testing.T) {
