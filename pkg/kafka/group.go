@@ -2,8 +2,13 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
 )
 
 // Header is one record header; names may repeat.
@@ -29,89 +34,205 @@ type Record struct {
 // ends after HandlerTimeout. A handler that panics ends the process.
 type Handler func(ctx context.Context, r Record) error
 
-// GroupConfig says what a group consumes and how long things may take. Zero
-// durations mean the defaults.
-type GroupConfig struct {
-	Client *Client
-	Group  string   // group id
-	Topics []string // waited for when they do not exist yet
-
-	// Gate is awaited before every record, so that an outage of a dependency
-	// pauses all partitions while the member stays in the group. It returns
-	// when the record may be tried, or when ctx ends. Optional.
-	Gate func(ctx context.Context) error
-
-	Hooks Hooks
-
-	HandlerTimeout   time.Duration // of one attempt; default 10 s
-	RevokeGrace      time.Duration // for the record at hand when its partition goes; default 15 s
-	RebalanceTimeout time.Duration // what the coordinator waits for members; default 30 s
-	SessionTimeout   time.Duration // after which a silent member is dead; default 10 s
-	Heartbeat        time.Duration // default 1 s
-	CommitInterval   time.Duration // offsets are coalesced for this long; default 100 ms
-	WatchInterval    time.Duration // how often partition counts are looked at; default 5 s
-	RetryMin         time.Duration // first wait after a handler's error; default 100 ms
-	RetryMax         time.Duration // longest wait; default 30 s
-	ReadyGrace       time.Duration // how long a rebalance may take before Ready is false; default 30 s
-}
-
-// Stage names the part of the group that failed, for a metric's label.
-type Stage string
-
-// Stages of a group.
-const (
-	StageTopics  Stage = "topics"  // the topics do not exist or cannot be looked up
-	StageJoin    Stage = "join"    // no generation
-	StageOffsets Stage = "offsets" // the partition's first or last offset is unknown
-	StageFetch   Stage = "fetch"
-	StageHandle  Stage = "handle"
-	StageCommit  Stage = "commit"
-	StageLeave   Stage = "leave" // the member that a crashed coordinator forgot
-)
-
-// Hooks are called as things happen, for metrics. Each is optional, must be
-// safe for concurrent use, and must not block.
-type Hooks struct {
-	Failed     func(stage Stage)
-	Rebalanced func(partitions int)                                   // a generation began with so many partitions here
-	Reset      func(topic string, partition int, from, to int64)      // the offset was not in the log any more: to-from records are lost if positive
-	Handled    func(topic string, d time.Duration, lag time.Duration) // a record is done: time in the handler, age of the record
-}
-
 // Lag is how far a partition of this member is behind.
 type Lag struct {
 	Topic     string
 	Partition int
-	Records   int64 // committed ones, as far as readers may see, that are not handled yet
+	Records   int64 // that readers may see and that are not handled yet
 }
 
-// Group is one member of a consumer group.
+// Group is one member of a consumer group: at least once, in order per
+// partition. Offsets are committed after their records are done.
 type Group struct {
 	cfg     GroupConfig
 	handler Handler
 	log     *slog.Logger
+
+	mu      sync.Mutex
+	workers []*worker // of the current generation
+	joined  bool      // ever
+	idle    time.Time // since when there is no generation; zero while there is one
 }
 
 // NewGroup returns a member that joins when it runs.
 func NewGroup(cfg GroupConfig, handler Handler, log *slog.Logger) *Group {
-	return &Group{cfg: cfg, handler: handler, log: log}
+	return &Group{cfg: cfg.withDefaults(), handler: handler, log: log.With(slog.String("group", cfg.Group))}
 }
 
 // Run consumes until ctx ends, then finishes the records at hand, commits and
 // leaves the group. It returns nil then, and an error only for a configuration
-// that cannot work.
+// that cannot work. A group runs once.
 func (g *Group) Run(ctx context.Context) error {
-	<-ctx.Done()
+	if err := g.cfg.validate(); err != nil {
+		return fmt.Errorf("consumer group %s: %w", g.cfg.Group, err)
+	}
+	if !g.awaitTopics(ctx) {
+		return nil
+	}
+	conns := newNetwork(g.cfg.Client.cfg.DialTimeout)
+	leader := &leader{}
+	cg, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
+		ID:                g.cfg.Group,
+		Brokers:           g.cfg.Client.cfg.Brokers,
+		Dialer:            g.cfg.Client.newDialer(conns),
+		Topics:            g.cfg.Topics,
+		GroupBalancers:    []kafkago.GroupBalancer{leader},
+		HeartbeatInterval: g.cfg.Heartbeat,
+		SessionTimeout:    g.cfg.SessionTimeout,
+		RebalanceTimeout:  g.cfg.RebalanceTimeout,
+		JoinGroupBackoff:  joinBackoff,
+		StartOffset:       kafkago.FirstOffset,
+		Timeout:           coordinatorTimeout,
+	})
+	if err != nil {
+		return fmt.Errorf("consumer group %s: %w", g.cfg.Group, err)
+	}
+	defer g.leave(cg, conns)
+	g.follow(ctx, cg, leader)
 	return nil
 }
 
-// Ready reports whether the member takes part in the group: it has joined, and
-// has not been without partitions' assignment for longer than ReadyGrace.
-func (g *Group) Ready() bool { return false }
+// awaitTopics waits until every topic exists. A member that joins earlier gets
+// an assignment without the missing topic's partitions.
+func (g *Group) awaitTopics(ctx context.Context) bool {
+	for retry := 0; ; retry++ {
+		counts, err := g.cfg.Client.partitions(ctx, g.cfg.Topics...)
+		if err == nil && len(counts) == len(g.cfg.Topics) {
+			return true
+		}
+		if err == nil {
+			err = fmt.Errorf("the cluster knows %d of %d topics", len(counts), len(g.cfg.Topics))
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		g.failed(ctx, StageTopics, "topics are missing", err)
+		if !topicsBackoff.wait(ctx, retry) {
+			return false
+		}
+	}
+}
 
-// Healthy reports whether every handler that runs keeps its time, give or take
-// a factor of two. A process that is not healthy should be restarted.
-func (g *Group) Healthy() bool { return true }
+// follow runs one generation after the other.
+func (g *Group) follow(ctx context.Context, cg *kafkago.ConsumerGroup, leader *leader) {
+	var evictions sync.WaitGroup
+	defer evictions.Wait()
+	member := ""
+	for {
+		gen, err := cg.Next(ctx)
+		if ctx.Err() != nil || errors.Is(err, kafkago.ErrGroupClosed) {
+			return
+		}
+		if err != nil {
+			g.failed(ctx, StageJoin, "cannot join the group", err)
+		}
+		// During a rebalance the library keeps the member id. After any other
+		// error it forgets it, having said goodbye to a coordinator that may
+		// be gone, and joins as a stranger.
+		stale := err != nil && !errors.Is(err, kafkago.RebalanceInProgress)
+		if member != "" && (stale || err == nil && gen.MemberID != member) {
+			id := member
+			evictions.Go(func() { g.evict(ctx, id) })
+			member = ""
+		}
+		if err != nil {
+			continue
+		}
+		member = gen.MemberID
+		run := newGeneration(g, gen, leader.take())
+		gen.Start(func(ended context.Context) { run.run(ctx, ended) }) //nolint:contextcheck // both are needed: see run
+	}
+}
+
+// leave ends the generation and the membership. The records at hand get their
+// time, the network only a little of it: a coordinator that is gone must not
+// hold up the process.
+func (g *Group) leave(cg *kafkago.ConsumerGroup, conns *network) {
+	cut := time.AfterFunc(g.cfg.RevokeGrace+coordinatorTimeout, conns.close)
+	defer cut.Stop()
+	_ = cg.Close() // always nil
+	conns.close()
+}
+
+// evict removes the member that this process was. A coordinator that takes
+// over after a crash still counts on it, and every rebalance would wait for it
+// until its session times out.
+func (g *Group) evict(ctx context.Context, member string) {
+	ctx, cancel := context.WithTimeout(ctx, 2*g.cfg.SessionTimeout)
+	defer cancel()
+	api := g.cfg.Client.requests(coordinatorTimeout)
+	for {
+		r, err := api.LeaveGroup(ctx, &kafkago.LeaveGroupRequest{
+			GroupID: g.cfg.Group,
+			Members: []kafkago.LeaveGroupRequestMember{{ID: member}},
+		})
+		// The library misreads the answer's top level: an error there looks
+		// like success. That the member is unknown stands further down, and is
+		// the only proof.
+		if err == nil && len(r.Members) == 1 && errors.Is(r.Members[0].Error, kafkago.UnknownMemberId) {
+			return
+		}
+		if !sleep(ctx, evictEvery) {
+			return
+		}
+	}
+}
+
+// failed logs and counts what will be tried again.
+func (g *Group) failed(ctx context.Context, stage Stage, msg string, err error, attrs ...slog.Attr) {
+	if g.cfg.Hooks.Failed != nil {
+		g.cfg.Hooks.Failed(stage)
+	}
+	attrs = append(attrs, slog.String("stage", string(stage)), slog.Any("error", err))
+	g.log.LogAttrs(ctx, slog.LevelWarn, msg, attrs...)
+}
+
+// Ready reports whether the member takes part in the group: it has joined, and
+// has not been without a generation for longer than ReadyGrace since.
+func (g *Group) Ready() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.joined && (g.idle.IsZero() || time.Since(g.idle) < g.cfg.ReadyGrace)
+}
+
+// Healthy reports whether every handler keeps its time, give or take a factor
+// of two. Otherwise one hangs, its partition stands still, and only a restart
+// helps.
+func (g *Group) Healthy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, w := range g.workers {
+		if w.handlingFor() > 2*g.cfg.HandlerTimeout {
+			return false
+		}
+	}
+	return true
+}
 
 // Lags returns the lag of every partition that this member has now.
-func (g *Group) Lags() []Lag { return []Lag{} }
+func (g *Group) Lags() []Lag {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	lags := make([]Lag, 0, len(g.workers))
+	for _, w := range g.workers {
+		if n, known := w.lag(); known {
+			lags = append(lags, Lag{Topic: w.at.topic, Partition: w.at.partition, Records: n})
+		}
+	}
+	return lags
+}
+
+func (g *Group) begin(workers []*worker) {
+	g.mu.Lock()
+	g.workers, g.joined, g.idle = workers, true, time.Time{}
+	g.mu.Unlock()
+	if g.cfg.Hooks.Rebalanced != nil {
+		g.cfg.Hooks.Rebalanced(len(workers))
+	}
+}
+
+func (g *Group) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.workers, g.idle = nil, time.Now()
+}

@@ -1,0 +1,186 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"golang.org/x/sync/errgroup"
+)
+
+// errPartitionsGrew ends a generation whose assignment is out of date.
+var errPartitionsGrew = errors.New("a topic has more partitions than were assigned")
+
+// generation is what happens between two rebalances: one worker per partition
+// that this member has, and one goroutine that commits.
+type generation struct {
+	g       *Group
+	gen     *kafkago.Generation
+	counts  map[string]int // what the leader distributed; nil on other members
+	offsets *offsets
+	workers []*worker
+}
+
+func newGeneration(g *Group, gen *kafkago.Generation, counts map[string]int) *generation {
+	n := &generation{g: g, gen: gen, counts: counts, offsets: newOffsets()}
+	for topic, partitions := range gen.Assignments {
+		for _, p := range partitions {
+			at := topicPartition{topic, p.ID}
+			n.workers = append(n.workers, newWorker(g, at, p.Offset, n.offsets))
+		}
+	}
+	return n
+}
+
+// run returns when nothing of the generation runs any more, which is what the
+// library waits for before it joins the next one. The generation is over when
+// ended is; process is the context of the whole group, whose values the
+// handlers get, but whose end they learn from ended.
+func (n *generation) run(process, ended context.Context) {
+	n.g.begin(n.workers)
+	defer n.g.end()
+
+	parts, ctx := errgroup.WithContext(ended)
+	parts.Go(func() error { return n.commit(ctx) })
+	if n.counts != nil {
+		parts.Go(func() error { return n.watch(ctx) })
+	}
+	var workers sync.WaitGroup
+	for _, w := range n.workers {
+		workers.Go(func() { w.run(context.WithoutCancel(process), ctx) })
+	}
+
+	<-ctx.Done()
+	n.keepAlive(process, &workers)
+	cause := parts.Wait()
+	n.flush(process)
+	if process.Err() == nil && errors.Is(cause, errPartitionsGrew) {
+		n.g.log.InfoContext(process, "joining again for new partitions")
+	}
+}
+
+// keepAlive waits for the workers to finish the records at hand. Meanwhile the
+// library's own heartbeat is over, and the coordinator, who still waits for
+// this member, would take it for dead after the session timeout.
+func (n *generation) keepAlive(process context.Context, workers *sync.WaitGroup) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(process))
+	go func() {
+		defer cancel()
+		workers.Wait()
+	}()
+	api := n.g.cfg.Client.requests(coordinatorTimeout)
+	for sleep(ctx, n.g.cfg.Heartbeat) {
+		// The answer is that there is a rebalance, which is no news.
+		_, _ = api.Heartbeat(ctx, &kafkago.HeartbeatRequest{
+			GroupID: n.gen.GroupID, GenerationID: n.gen.ID, MemberID: n.gen.MemberID,
+		})
+	}
+}
+
+// commit stores offsets while there are new ones. It is the only goroutine
+// that does: the library's connection to the coordinator collapses under
+// concurrent commits.
+func (n *generation) commit(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.offsets.marked:
+		}
+		if !sleep(ctx, n.g.cfg.CommitInterval) {
+			return nil // flush follows
+		}
+		if err := n.store(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// store commits once. Only an error after which the coordinator will not talk
+// to this generation again is returned: better to join again at once than to
+// work on records whose offsets cannot be kept.
+func (n *generation) store(ctx context.Context) error {
+	batch := n.offsets.take()
+	if len(batch) == 0 {
+		return nil
+	}
+	err := n.gen.CommitOffsets(batch) //nolint:contextcheck // bounded by the library's own deadline
+	if err == nil {
+		return nil
+	}
+	n.offsets.giveBack(batch)
+	n.g.failed(ctx, StageCommit, "cannot commit offsets", err)
+	if errors.Is(err, kafkago.GroupLoadInProgress) {
+		return nil
+	}
+	return err
+}
+
+// flush commits what the workers finished after the generation was over. The
+// coordinator takes it as long as it waits for this member.
+func (n *generation) flush(process context.Context) {
+	_ = n.store(process) // logged; what is not kept comes again
+}
+
+// watch runs on the leader, which alone knows what was distributed. It ends
+// the generation when there is more, so that it is distributed again.
+func (n *generation) watch(ctx context.Context) error {
+	for sleep(ctx, n.g.cfg.WatchInterval) {
+		counts, err := n.g.cfg.Client.partitions(ctx, n.g.cfg.Topics...)
+		if err != nil {
+			continue // the workers complain
+		}
+		for topic, count := range counts {
+			if count > n.counts[topic] {
+				return errPartitionsGrew
+			}
+		}
+	}
+	return nil
+}
+
+// leader distributes partitions by range, and remembers how many there were
+// when this member was the one to do it.
+type leader struct {
+	kafkago.RangeGroupBalancer
+
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+// AssignGroups implements kafkago.GroupBalancer.
+func (l *leader) AssignGroups(members []kafkago.GroupMember, partitions []kafkago.Partition) kafkago.GroupMemberAssignments {
+	counts := map[string]int{}
+	for _, p := range partitions {
+		counts[p.Topic]++
+	}
+	l.mu.Lock()
+	l.counts = counts
+	l.mu.Unlock()
+	return l.RangeGroupBalancer.AssignGroups(members, partitions)
+}
+
+// take returns the counts of the last distribution, once.
+func (l *leader) take() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	counts := l.counts
+	l.counts = nil
+	return counts
+}
+
+// outlive returns a context that ends d after ended does. It has the values of
+// parent.
+func outlive(parent, ended context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	stop := context.AfterFunc(ended, func() {
+		t := time.AfterFunc(d, cancel)
+		context.AfterFunc(ctx, func() { t.Stop() })
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}

@@ -1,0 +1,222 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// worker reads one partition and handles its records one after the other.
+type worker struct {
+	g       *Group
+	at      topicPartition
+	offsets *offsets
+	next    int64 // to fetch; negative until the first offset is known
+
+	done    atomic.Int64 // everything below is handled
+	visible atomic.Int64 // everything below may be read; -1 until it is known
+	busy    atomic.Int64 // when the handler was called, in Unix nanoseconds; 0 between calls
+}
+
+func newWorker(g *Group, at topicPartition, start int64, o *offsets) *worker {
+	w := &worker{g: g, at: at, offsets: o, next: start}
+	w.visible.Store(-1)
+	return w
+}
+
+// run works until ended. The record at hand then has RevokeGrace to finish.
+func (w *worker) run(values, ended context.Context) {
+	ctx, cancel := outlive(values, ended, w.g.cfg.RevokeGrace)
+	defer cancel()
+	for retry := 0; ended.Err() == nil; {
+		got, err := w.read(ended)
+		if err != nil {
+			if ended.Err() == nil {
+				w.fetchFailed(ended, err)
+			}
+			retry++
+			fetchBackoff.wait(ended, retry)
+			continue
+		}
+		retry = 0
+		if !w.settleAll(ctx, ended, got) {
+			return
+		}
+	}
+}
+
+// read returns the next records, after finding out where they are if need be.
+func (w *worker) read(ctx context.Context) (fetched, error) {
+	if w.next < 0 {
+		first, _, err := w.bounds(ctx)
+		if err != nil {
+			return fetched{}, err
+		}
+		w.next = first
+	}
+	got, err := w.g.cfg.Client.fetch(ctx, w.at, w.next)
+	if errors.Is(err, kafkago.OffsetOutOfRange) {
+		err = w.reset(ctx)
+		return fetched{next: w.next, visible: -1}, err
+	}
+	return got, err
+}
+
+// settleAll handles records in order and reports false if the generation ended
+// first.
+func (w *worker) settleAll(ctx, ended context.Context, got fetched) bool {
+	if got.visible >= 0 {
+		w.done.Store(w.next)
+		w.visible.Store(got.visible)
+	}
+	for _, r := range got.records {
+		if !w.settle(ctx, ended, r) {
+			return false
+		}
+		w.advance(r.Offset + 1)
+	}
+	w.advance(got.next) // past markers and aborted records: nobody handles them
+	return true
+}
+
+func (w *worker) advance(next int64) {
+	if next <= w.next {
+		return
+	}
+	w.next = next
+	w.done.Store(next)
+	w.offsets.mark(w.at, next)
+}
+
+// settle tries one record until it is done.
+func (w *worker) settle(ctx, ended context.Context, r Record) bool {
+	again := backoff{low: w.g.cfg.RetryMin, high: w.g.cfg.RetryMax}
+	for r.Attempt = 1; ; r.Attempt++ {
+		if !w.pass(ended) {
+			return false
+		}
+		err := w.handle(ctx, r)
+		if err == nil {
+			return true
+		}
+		w.g.failed(ctx, StageHandle, "record is tried again", err, append(w.attrs(),
+			slog.Int64("offset", r.Offset), slog.Int("attempt", r.Attempt))...)
+		if !again.wait(ended, r.Attempt-1) {
+			return false
+		}
+	}
+}
+
+// pass waits for the gate and reports whether the record may be tried.
+func (w *worker) pass(ended context.Context) bool {
+	for retry := 0; ended.Err() == nil; retry++ {
+		if w.g.cfg.Gate == nil {
+			return true
+		}
+		err := w.g.cfg.Gate(ended)
+		if err == nil {
+			return ended.Err() == nil
+		}
+		if ended.Err() == nil {
+			w.g.failed(ended, StageGate, "record waits at the gate", err, w.attrs()...)
+		}
+		fetchBackoff.wait(ended, retry)
+	}
+	return false
+}
+
+func (w *worker) handle(ctx context.Context, r Record) error {
+	ctx, cancel := context.WithTimeout(ctx, w.g.cfg.HandlerTimeout)
+	defer cancel()
+	start := time.Now()
+	w.busy.Store(start.UnixNano())
+	defer w.busy.Store(0)
+	if err := w.g.handler(ctx, r); err != nil {
+		return err
+	}
+	if hook := w.g.cfg.Hooks.Handled; hook != nil {
+		hook(r.Topic, time.Since(start), time.Since(r.Time))
+	}
+	return nil
+}
+
+// reset finds another offset when the log does not reach to the current one:
+// retention ran past it, or the topic was made anew.
+func (w *worker) reset(ctx context.Context) error {
+	first, last, err := w.bounds(ctx)
+	if err != nil {
+		return err
+	}
+	if first <= w.next && w.next <= last {
+		return errMovingLog
+	}
+	w.g.log.LogAttrs(ctx, slog.LevelError, "offset is not in the log any more", append(w.attrs(),
+		slog.Int64("from", w.next), slog.Int64("to", first))...)
+	if hook := w.g.cfg.Hooks.Reset; hook != nil {
+		hook(w.at.topic, w.at.partition, w.next, first)
+	}
+	w.next = first
+	w.offsets.mark(w.at, first)
+	return nil
+}
+
+// errMovingLog is what a leader says whose log ends before the group's offset,
+// while another look finds the offset there: a leader that is catching up.
+var errMovingLog = errors.New("the log's bounds are changing")
+
+func (w *worker) bounds(ctx context.Context) (first, last int64, err error) {
+	r, err := w.g.cfg.Client.requests(requestTimeout).ListOffsets(ctx, &kafkago.ListOffsetsRequest{
+		Topics: map[string][]kafkago.OffsetRequest{
+			w.at.topic: {kafkago.FirstOffsetOf(w.at.partition), kafkago.LastOffsetOf(w.at.partition)},
+		},
+	})
+	if err != nil {
+		return 0, 0, errors.Join(errNoBounds, err)
+	}
+	for _, p := range r.Topics[w.at.topic] {
+		if p.Partition != w.at.partition {
+			continue
+		}
+		if p.Error != nil {
+			return 0, 0, errors.Join(errNoBounds, p.Error)
+		}
+		return p.FirstOffset, p.LastOffset, nil
+	}
+	return 0, 0, errNoBounds
+}
+
+var errNoBounds = errors.New("the broker does not say where the log begins and ends")
+
+func (w *worker) fetchFailed(ctx context.Context, err error) {
+	stage := StageFetch
+	if errors.Is(err, errNoBounds) {
+		stage = StageOffsets
+	}
+	w.g.failed(ctx, stage, "cannot read a partition", err, w.attrs()...)
+}
+
+func (w *worker) attrs() []slog.Attr {
+	return []slog.Attr{slog.String("topic", w.at.topic), slog.Int("partition", w.at.partition)}
+}
+
+// handlingFor is how long the current call of the handler has taken so far.
+func (w *worker) handlingFor() time.Duration {
+	start := w.busy.Load()
+	if start == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, start))
+}
+
+// lag is how many records are visible and not handled.
+func (w *worker) lag() (records int64, known bool) {
+	visible := w.visible.Load()
+	if visible < 0 {
+		return 0, false
+	}
+	return max(0, visible-w.done.Load()), true
+}
