@@ -66,12 +66,12 @@ func Replay(version []Record, d Delta, gaps bool) []Record {
 	named, rest := split(version, d)
 	byOrder := func(a, b Record) int { return cmp.Compare(a.Order, b.Order) }
 	slices.SortFunc(named, byOrder)
+	out := make([]Record, 0, len(named)+len(rest))
 	if gaps {
-		out := slices.Concat(named, rest)
+		out = append(append(out, named...), rest...)
 		slices.SortFunc(out, byOrder)
 		return out
 	}
-	out := make([]Record, 0, len(named)+len(rest))
 	for len(named)+len(rest) > 0 {
 		from := &rest
 		if len(rest) == 0 || len(named) > 0 && named[0].Order <= len(out)+1 {

@@ -18,21 +18,23 @@ type Input struct {
 	Attributes json.RawMessage // nil: keep what is stored; else an object
 }
 
-// wantedOf checks a whole list of inputs and puts it in order. path names the
-// member of the request that held them. Every violation is reported at once;
-// the reason is that of the first.
-func (d Domain) wantedOf(in []Input, path string) ([]Wanted, error) {
+// inputs is the member of a request that holds the items of a list.
+const inputs = "preferences"
+
+// wantedOf checks a whole list of inputs and puts it in order. Every violation
+// is reported at once; the reason is that of the first.
+func (d Domain) wantedOf(in []Input) ([]Wanted, error) {
 	if len(in) > MaxItems {
 		return nil, fault.New(fault.Invalid, fault.ReasonTooManyItems, "A list holds at most %d items; %d were sent.", MaxItems, len(in)).
-			Violating(fault.Violation{Field: path, Description: fmt.Sprintf("must hold at most %d items", MaxItems)})
+			Violating(fault.Violation{Field: inputs, Description: fmt.Sprintf("must hold at most %d items", MaxItems)})
 	}
 	v := violations{}
 	orders, entities := map[int]int{}, map[string]int{}
 	for i, x := range in {
-		at := fmt.Sprintf("%s[%d]", path, i)
+		at := fmt.Sprintf("%s[%d]", inputs, i)
 		d.checkItem(&v, at, x)
 		if first, twice := entities[x.EntityID]; twice && x.EntityID != "" {
-			v.add(fault.ReasonDuplicateEntity, at+".entityId", fmt.Sprintf("repeats %s[%d].entityId; an entity stands in a list once", path, first))
+			v.add(fault.ReasonDuplicateEntity, at+".entityId", fmt.Sprintf("repeats %s[%d].entityId; an entity stands in a list once", inputs, first))
 		} else {
 			entities[x.EntityID] = i
 		}
@@ -41,7 +43,7 @@ func (d Domain) wantedOf(in []Input, path string) ([]Wanted, error) {
 			continue
 		}
 		if first, twice := orders[*x.Order]; twice {
-			v.add(fault.ReasonOrderConflict, at+".order", fmt.Sprintf("repeats %s[%d].order; orders must be distinct", path, first))
+			v.add(fault.ReasonOrderConflict, at+".order", fmt.Sprintf("repeats %s[%d].order; orders must be distinct", inputs, first))
 		} else {
 			orders[*x.Order] = i
 		}

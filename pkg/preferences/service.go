@@ -82,7 +82,7 @@ func (s *Service) Replace(ctx context.Context, userID, domain string, by By, ter
 	if err != nil {
 		return Result{}, err
 	}
-	wanted, err := d.wantedOf(in, "preferences")
+	wanted, err := d.wantedOf(in)
 	if err != nil {
 		return Result{}, err
 	}

@@ -1,0 +1,97 @@
+package preferences
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestSpelledIsHowJSONBPrints(t *testing.T) {
+	t.Parallel()
+	for in, out := range map[string]string{
+		`{}`:                             `{}`,
+		`{"bb":1,"a":2,"B":3}`:           `{"B": 3, "a": 2, "bb": 1}`,
+		`{"a":[1,-0,1.50,1e3,1e-2]}`:     `{"a": [1, 0, 1.5, 1000, 0.01]}`,
+		`{"a":{"x":null,"y":[]},"b":{}}`: `{"a": {"x": null, "y": []}, "b": {}}`,
+		"{\"a\":\"\\u0001\\b\\f\\n\\r\\t\\u007f\\\"\\\\/<é\\u2028\"}": "{\"a\": \"\\u0001\\b\\f\\n\\r\\t\u007f\\\"\\\\/<é\u2028\"}",
+		`{"a":true,"b":false}`: `{"a": true, "b": false}`,
+	} {
+		require.Equal(t, out, string(spelled(json.RawMessage(in))))
+		require.Equal(t, out, string(spelled(json.RawMessage(out))), "spelling twice changes nothing")
+	}
+}
+
+func TestSameJSONComparesValues(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		a, b string
+		same bool
+	}{
+		{`{"a":1}`, `{"a": 1}`, true},
+		{`{"a":1,"b":2}`, `{"b": 2, "a": 1}`, true},
+		{`{"a":1.0}`, `{"a": 1}`, true},
+		{`{"a":"x y"}`, `{"a": "xy"}`, false},
+		{`{"a":"\""}`, `{"a": "\""}`, true},
+		{`{"a":"\\"}`, `{"a": "\""}`, false},
+		{`{"a":1}`, `{"a": 1, "b": 2}`, false},
+		{`{"a":1}`, ``, false},
+		{`{"a":"é"}`, `{"a": "\u00e9"}`, true},
+	} {
+		require.Equal(t, tc.same, sameJSON(json.RawMessage(tc.a), json.RawMessage(tc.b)), "%s against %s", tc.a, tc.b)
+		require.Equal(t, tc.same, sameJSON(json.RawMessage(tc.b), json.RawMessage(tc.a)), "%s against %s", tc.b, tc.a)
+	}
+}
+
+func TestMergePatchOfRFC7396(t *testing.T) {
+	t.Parallel()
+	for _, tc := range [][3]string{ // appendix A of the RFC: target, patch, result
+		{`{"a":"b"}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"b"}`, `{"b":"c"}`, `{"a":"b","b":"c"}`},
+		{`{"a":"b"}`, `{"a":null}`, `{}`},
+		{`{"a":"b","b":"c"}`, `{"a":null}`, `{"b":"c"}`},
+		{`{"a":["b"]}`, `{"a":"c"}`, `{"a":"c"}`},
+		{`{"a":"c"}`, `{"a":["b"]}`, `{"a":["b"]}`},
+		{`{"a":{"b":"c"}}`, `{"a":{"b":"d","c":null}}`, `{"a":{"b":"d"}}`},
+		{`{"a":[{"b":"c"}]}`, `{"a":[1]}`, `{"a":[1]}`},
+		{`{"e":null}`, `{"a":1}`, `{"e":null,"a":1}`},
+		{`{}`, `{"a":{"bb":{"ccc":null}}}`, `{"a":{"bb":{}}}`},
+	} {
+		require.JSONEq(t, tc[2], string(merge(json.RawMessage(tc[0]), json.RawMessage(tc[1]))), "%s + %s", tc[0], tc[1])
+	}
+}
+
+func FuzzSpelledKeepsTheValue(f *testing.F) {
+	f.Add(`{"a":1.5e3,"b":["x\u0007"]}`)
+	f.Fuzz(func(t *testing.T, in string) {
+		var want, got any
+		if json.Unmarshal([]byte(in), &want) != nil {
+			return
+		}
+		out := spelled(json.RawMessage(in))
+		require.NoError(t, json.Unmarshal(out, &got))
+		require.Equal(t, want, got)
+		require.Equal(t, string(out), string(spelled(out)))
+		require.True(t, sameJSON(json.RawMessage(in), out))
+	})
+}
+
+func FuzzMergeKeepsWhatIsNotNamed(f *testing.F) {
+	f.Add(`{"a":1,"b":{"c":2}}`, `{"b":{"c":null}}`)
+	f.Fuzz(func(t *testing.T, target, patch string) {
+		before, named := object(json.RawMessage(target)), map[string]json.RawMessage{}
+		if json.Unmarshal([]byte(patch), &named) != nil || named == nil {
+			return
+		}
+		after := object(merge(json.RawMessage(target), json.RawMessage(patch)))
+		for k, v := range before {
+			if _, ok := named[k]; !ok {
+				require.True(t, sameJSON(v, after[k]))
+			}
+		}
+		for k, v := range named {
+			_, there := after[k]
+			require.Equal(t, string(v) != "null", there)
+		}
+	})
+}
