@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -51,7 +53,7 @@ type topicPartition struct {
 }
 
 // String returns topic/partition.
-func (tp topicPartition) String() string { return fmt.Sprintf("%s/%d", tp.topic, tp.partition) }
+func (tp topicPartition) String() string { return tp.topic + "/" + strconv.Itoa(tp.partition) }
 
 // slot is one message of a call and the place of its result.
 type slot struct {
@@ -85,35 +87,29 @@ func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error 
 	return results
 }
 
-// Partition returns the topic/partition that a message belongs to at present:
-// the Java client's choice for its key over the topic's partition count.
-func (p *Publisher) Partition(ctx context.Context, m outbox.Message) (string, error) {
-	counts, err := p.client.partitions(ctx, m.Topic)
+// Route implements outbox.Publisher: the Java client's choice for each key over
+// the topic's partition count.
+func (p *Publisher) Route(ctx context.Context, msgs []outbox.Message) []string {
+	names := make([]string, len(msgs))
+	counts, err := p.client.partitions(ctx, topicsOf(msgs)...)
 	if err != nil {
-		return "", fmt.Errorf("partition of topic %s: %w: %w", m.Topic, outbox.ErrUnreachable, err)
+		return names
 	}
-	n, ok := counts[m.Topic]
-	if !ok {
-		return "", fmt.Errorf("partition of topic %s: %w: the cluster does not know it", m.Topic, outbox.ErrUnreachable)
+	for i := range msgs {
+		if n, known := counts[msgs[i].Topic]; known {
+			names[i] = placeOf(&msgs[i], n).String()
+		}
 	}
-	return placeOf(&m, n).String(), nil
+	return names
 }
 
 // route groups messages by partition, in order. Those without one get their
 // result at once.
 func (p *Publisher) route(ctx context.Context, msgs []outbox.Message, results []error) map[topicPartition][]slot {
-	var topics []string
-	seen := map[string]bool{}
-	for i := range msgs {
-		if t := msgs[i].Topic; !seen[t] {
-			seen[t] = true
-			topics = append(topics, t)
-		}
-	}
-	if len(topics) == 0 {
+	if len(msgs) == 0 {
 		return nil
 	}
-	counts, err := p.client.partitions(ctx, topics...)
+	counts, err := p.client.partitions(ctx, topicsOf(msgs)...)
 	work := map[topicPartition][]slot{}
 	for i := range msgs {
 		m := &msgs[i]
@@ -129,6 +125,17 @@ func (p *Publisher) route(ctx context.Context, msgs []outbox.Message, results []
 		}
 	}
 	return work
+}
+
+// topicsOf returns the topics of messages, without repetition.
+func topicsOf(msgs []outbox.Message) []string {
+	var topics []string
+	for i := range msgs {
+		if t := msgs[i].Topic; !slices.Contains(topics, t) {
+			topics = append(topics, t)
+		}
+	}
+	return topics
 }
 
 // placeOf returns a message's partition. One without a key is placed by its

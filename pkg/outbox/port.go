@@ -28,6 +28,12 @@ type Message struct {
 // Publisher publishes to the broker with acks=all and idempotently, with at
 // most one produce in flight per partition.
 type Publisher interface {
+	// Route names the partition that each message would go to now, or says ""
+	// where that is not known. It answers from memory. A relay keeps the
+	// messages of one name together, so that a failing partition holds up
+	// itself alone; the order within a key never depends on the answer.
+	Route(ctx context.Context, msgs []Message) []string
+
 	// Publish sends messages, which are in order. The result at i is nil once
 	// message i is acknowledged by all in-sync replicas. Otherwise it wraps
 	// ErrUnreachable, is a *Refused, or wraps ErrNotSent: after the first
