@@ -1,0 +1,5 @@
+// Package mutant plants known defects, so that a suite can prove that it would
+// notice them. Production code asks Is at the place where a defect may be
+// planted. Binaries built without the tag mutants hold no defect at all: Is is
+// constantly false there, and the compiler drops what stands behind it.
+package mutant
