@@ -1,0 +1,322 @@
+package operations_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/operations"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// queue keeps cleans in memory the way the store keeps them in rows: with a
+// lease, an epoch, and a time before which nobody may claim them.
+type queue struct {
+	mu       sync.Mutex
+	rows     []*row
+	away     error // what Claim says while the store cannot be asked
+	returned []preferences.Clean
+	delays   []time.Duration
+}
+
+type row struct {
+	clean  preferences.Clean
+	lease  time.Time
+	next   time.Time
+	closed bool
+}
+
+func (q *queue) open(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for range n {
+		q.rows = append(q.rows, &row{clean: preferences.Clean{ID: uuid.New(), Cause: "event:e"}})
+	}
+}
+
+func (q *queue) Claim(_ context.Context, owner string, lease time.Duration) (preferences.Clean, bool, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.away != nil {
+		return preferences.Clean{}, false, q.away
+	}
+	now := time.Now()
+	for _, r := range q.rows {
+		if !r.closed && !now.Before(r.lease) && !now.Before(r.next) {
+			r.lease = now.Add(lease)
+			r.clean.Owner, r.clean.Lease = owner, lease
+			r.clean.Epoch++
+			r.clean.Attempts++
+			return r.clean, true, nil
+		}
+	}
+	return preferences.Clean{}, false, nil
+}
+
+func (q *queue) RetryLater(_ context.Context, c preferences.Clean, delay time.Duration, cause error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if cause == nil {
+		return errors.New("a clean is given back for a reason")
+	}
+	q.returned, q.delays = append(q.returned, c), append(q.delays, delay)
+	r := q.find(c)
+	r.lease, r.next = time.Time{}, time.Now().Add(delay)
+	return nil
+}
+
+func (q *queue) find(c preferences.Clean) *row {
+	for _, r := range q.rows {
+		if r.clean.ID == c.ID {
+			return r
+		}
+	}
+	panic("no such clean")
+}
+
+func (q *queue) finish(c preferences.Clean) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.find(c).closed = true
+}
+
+func (q *queue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := 0
+	for _, r := range q.rows {
+		if !r.closed {
+			n++
+		}
+	}
+	return n
+}
+
+type sweep func(ctx context.Context, c preferences.Clean, onTouched func([]events.TouchedList)) error
+
+func (s sweep) Sweep(ctx context.Context, c preferences.Clean, onTouched func([]events.TouchedList)) error {
+	return s(ctx, c, onTouched)
+}
+
+type stage struct {
+	*operations.Runner
+	stop func() // and wait
+	log  *bytes.Buffer
+
+	mu       sync.Mutex
+	outcomes []operations.Outcome
+}
+
+func start(t *testing.T, q *queue, s sweep) *stage {
+	t.Helper()
+	st := &stage{log: &bytes.Buffer{}}
+	st.Runner = operations.NewRunner(operations.Options{
+		Store: q, Sweeper: s, Owner: "me", Log: slog.New(slog.NewTextHandler(st.log, nil)),
+		Observe: func(kind string, o operations.Outcome) {
+			if kind != operations.KindClean {
+				panic(kind)
+			}
+			st.mu.Lock()
+			defer st.mu.Unlock()
+			st.outcomes = append(st.outcomes, o)
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- st.Run(ctx) }()
+	st.stop = func() {
+		cancel()
+		require.NoError(t, <-ended)
+	}
+	return st
+}
+
+func (s *stage) said() []operations.Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]operations.Outcome(nil), s.outcomes...)
+}
+
+func TestRunner_FinishesWhatIsOpenAtItsStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(10)
+		var mu sync.Mutex
+		running, most := 0, 0
+		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			<-time.After(100 * time.Millisecond)
+			mu.Lock()
+			running--
+			mu.Unlock()
+			q.finish(c)
+			return nil
+		})
+		<-time.After(300*time.Millisecond + time.Microsecond)
+		synctest.Wait()
+		require.Zero(t, q.left(), "a slot that is free is taken at once: three rounds of four")
+		require.Equal(t, 4, most)
+		require.Len(t, st.said(), 10)
+		require.NotContains(t, st.said(), operations.Retried)
+		st.stop()
+	})
+}
+
+func TestRunner_LooksAtOnceWhenPokedAndEverySecondWithout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+			q.finish(c)
+			return nil
+		})
+		synctest.Wait()
+
+		q.open(1)
+		for range 3 {
+			st.Poke()
+		}
+		synctest.Wait()
+		require.Zero(t, q.left())
+
+		q.open(1)
+		<-time.After(999 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, 1, q.left())
+		<-time.After(2 * time.Millisecond)
+		synctest.Wait()
+		require.Zero(t, q.left())
+		st.stop()
+	})
+}
+
+func TestRunner_TriesAgainLaterAndLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(1)
+		failures := 12
+		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+			if failures--; failures >= 0 {
+				return fault.New(fault.Unavailable, fault.ReasonUnavailable, "away")
+			}
+			q.finish(c)
+			return nil
+		})
+		<-time.After(20 * time.Minute)
+		synctest.Wait()
+		require.Zero(t, q.left())
+		require.Len(t, q.delays, 12)
+		for i, d := range q.delays {
+			full := min(time.Second<<i, time.Minute)
+			require.GreaterOrEqual(t, d, full/2)
+			require.Less(t, d, full)
+		}
+		st.stop()
+		require.Equal(t, 12, strings.Count(st.log.String(), "operation failed and is tried again"))
+	})
+}
+
+func TestRunner_BeginsToCountAgainAfterProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(1)
+		q.rows[0].clean.Attempts = 24
+		st := start(t, q, func(_ context.Context, _ preferences.Clean, onTouched func([]events.TouchedList)) error {
+			onTouched(nil)
+			onTouched([]events.TouchedList{{ListID: 1}})
+			onTouched(nil)
+			return errors.New("then it broke")
+		})
+		synctest.Wait()
+		require.Equal(t, 1, q.returned[0].Attempts, "the store must not count it as failed for good")
+		require.Less(t, q.delays[0], time.Second)
+		st.stop()
+	})
+}
+
+func TestRunner_SaysNothingWhenAnotherOneTookOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(1)
+		st := start(t, q, func(context.Context, preferences.Clean, func([]events.TouchedList)) error {
+			return fault.New(fault.Aborted, "OPERATION_TAKEN_OVER", "taken over")
+		})
+		synctest.Wait()
+		require.Equal(t, []operations.Outcome{operations.TakenOver}, st.said())
+		require.Empty(t, q.returned, "it is not ours to give back")
+		st.stop()
+		require.Empty(t, st.log.String())
+	})
+}
+
+func TestRunner_GivesBackWhatItHoldsWhenItStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(3)
+		st := start(t, q, func(ctx context.Context, _ preferences.Clean, _ func([]events.TouchedList)) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		synctest.Wait()
+		st.stop()
+		require.Len(t, q.returned, 3)
+		for i, c := range q.returned {
+			require.Zero(t, q.delays[i], "the next process goes on at once")
+			require.Zero(t, c.Attempts, "and nothing has failed")
+		}
+		require.Equal(t, []operations.Outcome{operations.Released, operations.Released, operations.Released}, st.said())
+		require.Equal(t, 3, q.left())
+		require.Empty(t, st.log.String())
+	})
+}
+
+func TestRunner_WaitsForTheStoreAndLogsAnOutageOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{away: errors.New("connection refused")}
+		q.open(1)
+		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+			q.finish(c)
+			return nil
+		})
+		<-time.After(time.Minute)
+		q.mu.Lock()
+		q.away = nil
+		q.mu.Unlock()
+		<-time.After(1001 * time.Millisecond)
+		synctest.Wait()
+		require.Zero(t, q.left())
+		st.stop()
+		require.Equal(t, 1, strings.Count(st.log.String(), "operations cannot be claimed"))
+		require.Equal(t, 1, strings.Count(st.log.String(), "operations can be claimed again"))
+	})
+}
+
+func TestRunner_StopsWhileTheStoreIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{away: errors.New("connection refused")}
+		st := start(t, q, nil)
+		synctest.Wait()
+		st.stop()
+	})
+}
