@@ -1,6 +1,7 @@
 // Package config fills one struct per binary from flags and PREFS_* variables,
 // keeps secrets out of everything that is printed, and holds the settings that
-// more than one binary has.
+// more than one binary has; a binary's struct takes them in as fields with an
+// embed tag.
 package config
 
 import (
@@ -165,7 +166,7 @@ func environment(lookup Lookup) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		name := variable(flag.Value)
 		if name == "" {
-			return nil, nil //nolint:nilnil // kong's way of saying that there is no value
+			return nil, nil
 		}
 		value, _ := lookup(name)
 		if flag.Target.Type() == secret {
@@ -175,7 +176,7 @@ func environment(lookup Lookup) kong.Resolver {
 			}
 		}
 		if value == "" {
-			return nil, nil //nolint:nilnil // kong's way of saying that there is no value
+			return nil, nil
 		}
 		return value, nil
 	})

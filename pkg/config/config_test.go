@@ -18,19 +18,18 @@ import (
 )
 
 type settings struct {
-	config.Deployment
-	config.Database
-	config.Kafka
-	config.Topics
-	config.Relay
-	config.Log
-
-	Addr    string        `name:"http-addr" default:":8080" help:"Where to listen."`
-	Timeout time.Duration `default:"30s" help:"How long to wait."`
-	Strict  config.Switch `help:"Whether to be strict."`
-	Token   config.Secret `help:"Token to show."`
-	Foreign string        `env:"OTHER_NAME" help:"Has a variable of its own."`
-	Private string        `env:"-" help:"Has no variable."`
+	Deployment config.Deployment `embed:""`
+	Database   config.Database   `embed:""`
+	Kafka      config.Kafka      `embed:""`
+	Topics     config.Topics     `embed:""`
+	Relay      config.Relay      `embed:""`
+	Log        config.Log        `embed:""`
+	Addr       string            `name:"http-addr" default:":8080" help:"Where to listen."`
+	Timeout    time.Duration     `default:"30s" help:"How long to wait."`
+	Strict     config.Switch     `help:"Whether to be strict."`
+	Token      config.Secret     `help:"Token to show."`
+	Foreign    string            `env:"OTHER_NAME" help:"Has a variable of its own."`
+	Private    string            `env:"-" help:"Has no variable."`
 }
 
 func environment(vars map[string]string) config.Lookup {
@@ -83,7 +82,7 @@ func TestDefaultsThenVariablesThenFlags(t *testing.T) {
 	require.False(t, bool(cfg.Relay.Enabled))
 	require.Equal(t, slog.LevelDebug, cfg.Log.Level)
 	require.Equal(t, "u", cfg.Topics.UserEvents)
-	require.Equal(t, "eu-1", cfg.Cell)
+	require.Equal(t, "eu-1", cfg.Deployment.Cell)
 	require.Equal(t, "x", cfg.Foreign)
 	require.Equal(t, 16, cfg.Database.MaxConns, "an empty variable is an absent one")
 	require.Empty(t, cfg.Private)
@@ -139,7 +138,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	cfg, err := parse(vars)
 	require.NoError(t, err)
 	require.Equal(t, "postgres://from-file", cfg.Database.URL.Reveal())
-	require.Equal(t, "main", cfg.Cell, "only secrets have files")
+	require.Equal(t, "main", cfg.Deployment.Cell, "only secrets have files")
 
 	require.NoError(t, os.WriteFile(path, []byte("\n"), 0o600))
 	_, err = parse(vars)

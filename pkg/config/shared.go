@@ -73,7 +73,7 @@ func (t KafkaTLS) Validate() error {
 // Config reads the files. It returns nil if TLS is off.
 func (t KafkaTLS) Config() (*tls.Config, error) {
 	if !t.Enabled {
-		return nil, nil //nolint:nilnil // no TLS is no error
+		return nil, nil
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
 	if t.CAFile != "" {
