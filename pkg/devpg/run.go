@@ -13,16 +13,24 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
 )
 
 const (
 	readyWithin   = 60 * time.Second
-	portTries     = 8
 	readyInterval = 4 * time.Millisecond
+	// startWithin bounds the repeated tries of a start that something is in the way of.
+	startWithin = 15 * time.Second
 )
 
-// errPortTaken is a start that lost its port to another program.
-var errPortTaken = errors.New("the port is taken")
+var (
+	// errPortTaken is a start that lost its port to another program.
+	errPortTaken = errors.New("the port is taken")
+	// errLeftovers is a start that came before the last process of a crashed
+	// server had noticed that it is alone.
+	errLeftovers = errors.New("processes of a crashed server still run")
+)
 
 // Start starts a stopped server again, on the same data and the same port. It
 // does nothing while the server runs.
@@ -32,39 +40,39 @@ func (s *Server) Start(ctx context.Context) error {
 	if s.adopted || s.proc != nil && s.proc.alive() {
 		return nil
 	}
-	if err := s.startOnPort(ctx); err != nil {
+	proc, err := backoff.Retry(ctx, func() (*process, error) { return s.try(ctx) }, backoff.WithMaxElapsedTime(startWithin))
+	if err != nil {
 		return err
 	}
 	if err := createDatabase(ctx, s.port, s.opts.Database); err != nil {
-		return errors.Join(err, s.proc.stop())
+		return errors.Join(err, proc.stop())
 	}
+	s.proc = proc
 	return nil
 }
 
-// startOnPort settles the port with the first start that works: between looking
-// for a free port and using it, another program may take it.
-func (s *Server) startOnPort(ctx context.Context) error {
-	if s.port != 0 {
-		return s.startProcess(ctx, s.port)
-	}
-	var err error
-	for range portTries {
-		var port int
+// try starts the server once. The first try that works settles the port: between
+// looking for a free one and using it, another program may take it.
+func (s *Server) try(ctx context.Context) (*process, error) {
+	port := s.port
+	if port == 0 {
+		var err error
 		if port, err = freePort(ctx); err != nil {
-			return err
-		}
-		if err = s.startProcess(ctx, port); err == nil {
-			s.port = port
-			return nil
-		}
-		if !errors.Is(err, errPortTaken) {
-			return err
+			return nil, backoff.Permanent(err)
 		}
 	}
-	return err
+	proc, err := s.startProcess(ctx, port)
+	again := errors.Is(err, errLeftovers) || s.port == 0 && errors.Is(err, errPortTaken)
+	if err != nil && !again {
+		return nil, backoff.Permanent(err)
+	}
+	if err == nil {
+		s.port = port
+	}
+	return proc, err
 }
 
-func (s *Server) startProcess(ctx context.Context, port int) error {
+func (s *Server) startProcess(ctx context.Context, port int) (*process, error) {
 	// The server outlives ctx: Stop ends it, or the end of this process does.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(s.bin.dir, "postgres"), s.arguments(port)...) //nolint:gosec // the path is what the caller asked for or what was found
 	cmd.Dir, cmd.Env = s.dir.path, environment()
@@ -73,13 +81,12 @@ func (s *Server) startProcess(ctx context.Context, port int) error {
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	proc, err := launch(cmd)
 	if err != nil {
-		return fmt.Errorf("start postgres: %w", err)
+		return nil, fmt.Errorf("start postgres: %w", err)
 	}
 	if err := s.awaitReady(ctx, proc); err != nil {
-		return errors.Join(err, proc.stop())
+		return nil, errors.Join(err, proc.stop())
 	}
-	s.proc = proc
-	return nil
+	return proc, nil
 }
 
 func (s *Server) arguments(port int) []string {
@@ -87,18 +94,15 @@ func (s *Server) arguments(port int) []string {
 		"listen_addresses": loopback,
 		"port":             strconv.Itoa(port),
 		// Without a socket there is no directory to own, and no limit of 107 bytes on its name.
-		"unix_socket_directories":    "",
-		"logging_collector":          "off",
-		"max_connections":            "100",
-		"shared_buffers":             "64MB",
-		"dynamic_shared_memory_type": "posix",
-		"synchronous_commit":         "off",
-	}
-	if s.opts.MaxConnections > 0 {
-		settings["max_connections"] = strconv.Itoa(s.opts.MaxConnections)
+		"unix_socket_directories": "",
+		"logging_collector":       "off",
 	}
 	if s.dir.temporary {
+		// Commits still reach the operating system, so they outlive Kill.
 		settings["fsync"], settings["full_page_writes"] = "off", "off"
+	} else {
+		// A crash of the machine may cost a moment of development, never the data.
+		settings["synchronous_commit"] = "off"
 	}
 	maps.Copy(settings, s.opts.Settings)
 	args := []string{"-D", s.dir.path}
@@ -131,10 +135,14 @@ func (s *Server) awaitReady(ctx context.Context, proc *process) error {
 
 func (s *Server) startFailure() error {
 	log := s.log.String()
-	if strings.Contains(log, "Address already in use") || strings.Contains(log, "could not create any TCP/IP sockets") {
+	switch {
+	case strings.Contains(log, "could not create any TCP/IP sockets"):
 		return fmt.Errorf("start postgres: %w\n%s", errPortTaken, log)
+	case strings.Contains(log, "pre-existing shared memory block"):
+		return fmt.Errorf("start postgres: %w\n%s", errLeftovers, log)
+	default:
+		return fmt.Errorf("postgres ended before it was ready\n%s", log)
 	}
-	return fmt.Errorf("postgres ended before it was ready\n%s", log)
 }
 
 // Stop shuts the server down: at once but cleanly, its clients are cut off. The
@@ -168,7 +176,7 @@ func (s *Server) Kill() error {
 func freePort(ctx context.Context) (int, error) {
 	const first, count, tries = 15000, 17000, 64
 	for range tries {
-		port := first + rand.IntN(count) //nolint:gosec // nobody gains by guessing the port
+		port := first + rand.IntN(count)
 		if portFree(ctx, port) {
 			return port, nil
 		}

@@ -14,5 +14,6 @@ func (a *account) serverAttr() *syscall.SysProcAttr {
 	return attr
 }
 
-// watch starts a server that must not outlive this process.
-func watch(cmd *exec.Cmd) error { return cmd.Start() }
+// startGuarded starts a server that must not outlive this process. Release is
+// called once it has ended.
+func startGuarded(cmd *exec.Cmd) (release func(), err error) { return func() {}, cmd.Start() }

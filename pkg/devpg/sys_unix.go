@@ -25,6 +25,14 @@ type account struct {
 	uid, gid int
 }
 
+// String names the account in messages.
+func (a *account) String() string {
+	if a == nil {
+		return "this user"
+	}
+	return "user " + a.name
+}
+
 // accountFor returns nil for an ordinary user. PostgreSQL refuses to run as
 // root, so for root it returns the owner of existing data, else the customary
 // user. A number that no user has would not do: initdb looks the name up.
@@ -74,7 +82,7 @@ func (a *account) give(path string) error {
 		return nil
 	}
 	if err := os.Chown(path, a.uid, a.gid); err != nil {
-		return fmt.Errorf("give %s to %s: %w", path, a.name, err)
+		return fmt.Errorf("give %s to %s: %w", path, a, err)
 	}
 	return nil
 }

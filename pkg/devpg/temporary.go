@@ -8,9 +8,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
-const temporaryPrefix = "prefsd-pg-"
+const (
+	temporaryPrefix = "prefsd-pg-"
+	// sweepAfter spares what is young: a container that shares our directory but
+	// not our process numbers may be using it.
+	sweepAfter = time.Hour
+)
 
 // placeTemporary makes a directory that goes with the server. It carries our
 // number, so that a later start can tell what a killed program left behind.
@@ -26,10 +32,12 @@ func placeTemporary(ctx context.Context, acc *account) (directory, error) {
 		if err := acc.give(dir); err != nil {
 			return directory{}, errors.Join(err, os.Remove(dir))
 		}
-		if acc.enters(ctx, dir) {
-			return directory{path: filepath.Join(dir, "data"), temporary: true}, nil
+		err = acc.enters(ctx, dir)
+		if err == nil {
+			data := filepath.Join(dir, "data")
+			return directory{path: data, lock: lockOf(data), temporary: true}, nil
 		}
-		tried = append(tried, fmt.Errorf("user %s cannot enter %s", acc.name, base), os.Remove(dir))
+		tried = append(tried, err, os.Remove(dir))
 	}
 	return directory{}, fmt.Errorf("make a temporary data directory: %w", errors.Join(tried...))
 }
@@ -60,6 +68,10 @@ func abandoned(dir string) bool {
 	number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), temporaryPrefix), "-")
 	pid, err := strconv.Atoi(number)
 	if err != nil || processExists(pid) {
+		return false
+	}
+	info, err := os.Stat(dir)
+	if err != nil || time.Since(info.ModTime()) < sweepAfter {
 		return false
 	}
 	f, err := readPIDFile(filepath.Join(dir, "data"))

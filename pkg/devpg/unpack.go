@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,10 +38,10 @@ func unpackInto(archive, target string) (err error) {
 			err = errors.Join(err, os.RemoveAll(fresh))
 		}
 	}()
-	if err := os.Chmod(fresh, 0o755); err != nil { //nolint:gosec // the server's account has to read it
+	if err := unpack(archive, fresh); err != nil {
 		return err
 	}
-	if err := unpack(archive, fresh); err != nil {
+	if err := publish(fresh); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(target); err != nil {
@@ -89,15 +90,10 @@ func unpackFile(r io.Reader, dir, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // the server's account has to read it
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	// Packages lose the modes of their files.
-	mode := os.FileMode(0o644)
-	if strings.HasPrefix(name, "bin/") {
-		mode = 0o755
-	}
-	w, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, mode) //nolint:gosec // inside dir, and the archive is the pinned one
+	w, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600) //nolint:gosec // inside dir, and the archive is the pinned one
 	if err != nil {
 		return err
 	}
@@ -124,6 +120,25 @@ func makeLinks(dir string, links []link) error {
 		}
 	}
 	return nil
+}
+
+// publish lets everybody read the tree and run its programs: the account of the
+// server is not ours, packages lose the modes of their files, and our umask may
+// keep them from the rest of the world.
+func publish(dir string) error {
+	const program, plain = 0o755, 0o644
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() || filepath.Base(filepath.Dir(path)) == "bin" && entry.Type().IsRegular():
+			return os.Chmod(path, program) //nolint:gosec // see above
+		case entry.Type().IsRegular():
+			return os.Chmod(path, plain) //nolint:gosec // see above
+		default:
+			return nil
+		}
+	})
 }
 
 func within(dir, name string) (string, error) {
