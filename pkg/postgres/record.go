@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -74,15 +73,24 @@ func entityColumns(items []preferences.Item) (types, ids []string) {
 }
 
 // emit puts an event into the outbox. Its row keeps only the headers that the
-// relay cannot derive from other columns.
+// relay cannot derive from other columns; a record that is passed on keeps all
+// of its own, and its key.
 func emit(m events.Message) (step, error) {
-	headers := [][2]string{{"ce_time", base64.StdEncoding.EncodeToString([]byte(m.Time.Format(time.RFC3339Nano)))}}
+	headers := []events.Header{{Name: "ce_time", Value: []byte(m.Time.Format(time.RFC3339Nano))}}
 	if m.Traceparent != "" {
-		headers = append(headers, [2]string{"traceparent", base64.StdEncoding.EncodeToString([]byte(m.Traceparent))})
+		headers = append(headers, events.Header{Name: "traceparent", Value: []byte(m.Traceparent)})
 	}
-	encoded, err := json.Marshal(headers)
+	var key []byte
+	if m.Raw != nil {
+		headers, key = m.Raw.Headers, m.Raw.Key
+	}
+	pairs := make([][2]any, len(headers))
+	for i, h := range headers {
+		pairs[i] = [2]any{h.Name, h.Value} // bytes are spelled in base64, nil as null
+	}
+	encoded, err := json.Marshal(pairs)
 	if err != nil {
 		return step{}, fmt.Errorf("encode headers: %w", err)
 	}
-	return run("emit", m.ID, m.Aggregate, m.Key, m.Sequence, string(m.Type), m.Topic, m.Payload, string(encoded), events.SchemaVersion), nil
+	return run("emit", m.ID, m.Aggregate, m.Key, m.Sequence, string(m.Type), m.Topic, m.Payload, string(encoded), m.SchemaVersion(), key), nil
 }
