@@ -15,9 +15,13 @@ create table outbox (
   type           text   not null,
   schema_version smallint not null default 1,
   topic          text   not null,
-  -- Pairs of a name and a base64 value: headers are bytes, and names may repeat.
+  -- Pairs of a name and a base64 value, or null: headers are bytes, and names
+  -- may repeat.
   headers        jsonb  not null default '[]',
   payload        bytea,
+  -- The key of a record that is passed on as it was (schema_version 0: a dead
+  -- letter); null there means no key. Elsewhere aggregateid is the key.
+  record_key     bytea,
   created_at     timestamptz not null default clock_timestamp(),
   attempts       int not null default 0,
   last_error     text,
@@ -54,6 +58,7 @@ create table outbox_quarantine (
   topic          text not null,
   headers        jsonb not null,
   payload        bytea,
+  record_key     bytea,
   created_at     timestamptz not null,
   attempts       int not null,
   reason         text not null,

@@ -15,6 +15,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/pgtest"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/verify"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -65,7 +66,9 @@ func openAt(t *testing.T, url string) *house {
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
-	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer}), store, url, count, admin}
+	h := &house{preferences.New(preferences.Options{Store: store, Announcer: announcer}), store, url, count, admin}
+	t.Cleanup(func() { h.sound(t) })
+	return h
 }
 
 var alice = preferences.By{Actor: "alice", RequestID: "r-1"}
@@ -142,3 +145,17 @@ func (h *house) remove(t *testing.T, event, id string, at time.Time) (fresh, ope
 }
 
 func nothing([]events.TouchedList) {}
+
+// sound checks every invariant that a database shows. It is registered by open,
+// so that each story ends with it.
+func (h *house) sound(t *testing.T) {
+	t.Helper()
+	ctx := context.Background() // the test's own is over when it is cleaned up
+	require.NoError(t, h.store.Snapshot(ctx, func(src verify.Source) error {
+		report, err := verify.Database(ctx, src)
+		for _, f := range report.Findings {
+			t.Error(f)
+		}
+		return err
+	}))
+}

@@ -93,10 +93,10 @@ insert into changes (list_id, version, changed_at, action, actor, request_id, fo
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
 
 -- name: emit
--- $1 event id, $2 aggregate, $3 key, $4 sequence, $5 type, $6 topic, $7 payload, $8 headers, $9 schema version: after the
--- head has been locked, never before: that is what keeps a list's events in order
-insert into outbox (event_id, aggregatetype, aggregateid, aggregate_seq, type, topic, payload, headers, schema_version)
-values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9)
+-- $1 event id, $2 aggregate, $3 key, $4 sequence, $5 type, $6 topic, $7 payload, $8 headers, $9 schema version, $10 key of a
+-- record that is passed on: after the head has been locked, never before: that is what keeps a list's events in order
+insert into outbox (event_id, aggregatetype, aggregateid, aggregate_seq, type, topic, payload, headers, schema_version, record_key)
+values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10)
 
 -- name: entitystate
 -- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id: the newest time wins, of equals the

@@ -1,0 +1,130 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// orders is I1: 1..n, or rising numbers where gaps are shown; no entity twice.
+func (r *Report) orders(l preferences.List) {
+	seen := map[preferences.Entity]bool{}
+	for i, it := range l.Items {
+		if seen[it.Entity()] {
+			r.add("I1", subject(l.ID), "holds %s twice", it.EntityID)
+		}
+		seen[it.Entity()] = true
+		switch {
+		case !l.Gaps && it.Order != i+1:
+			r.add("I1", subject(l.ID), "shows %s as %d where %d belongs", it.EntityID, it.Order, i+1)
+		case i > 0 && it.Position <= l.Items[i-1].Position:
+			r.add("I1", subject(l.ID), "stores %s and %s at one position", it.EntityID, l.Items[i-1].EntityID)
+		}
+	}
+}
+
+// versions is I3: the history holds every version from the oldest one kept to
+// the current one, each once.
+func (r *Report) versions(h History) {
+	if h.List.Version == 0 {
+		if len(h.Changes) > 0 || len(h.List.Items) > 0 {
+			r.add("I3", subject(h.List.ID), "has content without a version")
+		}
+		return
+	}
+	if len(h.Changes) == 0 {
+		r.add("I3", subject(h.List.ID), "has version %d and no history", h.List.Version)
+		return
+	}
+	for i, c := range h.Changes {
+		if want := h.Changes[0].Version + int64(i); c.Version != want {
+			r.add("I3", subject(h.List.ID), "has version %d in its history where %d belongs", c.Version, want)
+			return
+		}
+	}
+	if last := h.Changes[len(h.Changes)-1].Version; last != h.List.Version {
+		r.add("I3", subject(h.List.ID), "is at version %d, its history ends at %d", h.List.Version, last)
+	}
+}
+
+// replay is I8: backward from the stored list to the oldest version kept, and
+// from there, or from empty, forward to the stored list.
+func (r *Report) replay(h History) {
+	if len(h.Changes) == 0 {
+		return
+	}
+	now := h.List.Records()
+	state := now
+	for i := len(h.Changes) - 1; i >= 0; i-- {
+		gaps := i > 0 && h.Changes[i-1].Gaps
+		state = preferences.Replay(state, h.Changes[i].Delta.Back(), gaps)
+	}
+	if h.Changes[0].Version == 1 && len(state) != 0 {
+		r.add("I8", subject(h.List.ID), "leads back to %d items before its first version", len(state))
+		return
+	}
+	for _, c := range h.Changes {
+		state = preferences.Replay(state, c.Delta, c.Gaps)
+	}
+	if problem := differ(now, state); problem != "" {
+		r.add("I8", subject(h.List.ID), "replays to another list: %s", problem)
+	}
+}
+
+// differ says how two lists differ, without their attributes' values.
+func differ(a, b []preferences.Record) string {
+	if len(a) != len(b) {
+		return fmt.Sprintf("%d items against %d", len(a), len(b))
+	}
+	for i := range a {
+		switch {
+		case a[i].ID != b[i].ID:
+			return fmt.Sprintf("item %d is %s against %s", i, a[i].EntityID, b[i].EntityID)
+		case a[i].Order != b[i].Order:
+			return fmt.Sprintf("%s is %d against %d", a[i].EntityID, a[i].Order, b[i].Order)
+		case !sameValue(a[i].Attributes, b[i].Attributes):
+			return fmt.Sprintf("attributes of %s", a[i].EntityID)
+		}
+	}
+	return ""
+}
+
+func sameValue(a, b json.RawMessage) bool {
+	var x, y any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	ax, errA := json.Marshal(x)
+	by, errB := json.Marshal(y)
+	return errA == nil && errB == nil && bytes.Equal(ax, by)
+}
+
+// balance is I11: what the history created less what it deleted is there.
+func (r *Report) balance(h History) {
+	if len(h.Changes) == 0 || h.Changes[0].Version != 1 {
+		return // the beginning was pruned
+	}
+	n := 0
+	for _, c := range h.Changes {
+		n += len(c.Delta.Added) - len(c.Delta.Removed)
+	}
+	if n != len(h.List.Items) {
+		r.add("I11", subject(h.List.ID), "holds %d items, its history leaves %d", len(h.List.Items), n)
+	}
+}
+
+// tags is I10: two lists never share a tag, nor do two items.
+func (r *Report) tags(l preferences.List, seen map[string]string) {
+	claim := func(tag, name string) {
+		if other, taken := seen[tag]; taken {
+			r.add("I10", name, "shares its tag with %s", other)
+		}
+		seen[tag] = name
+	}
+	claim(l.ETag(), subject(l.ID))
+	for _, it := range l.Items {
+		claim(it.ETag(), "item "+it.ID.String())
+	}
+}

@@ -1,0 +1,143 @@
+// Package verify checks the promises of the product against a live database
+// and, where it is given what a consumer of the topics saw, against Kafka. The
+// test suites run it after every story, operators through prefsctl.
+package verify
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// Source reads what there is to check. Each method reads one snapshot; Lists
+// and their changes share one.
+type Source interface {
+	// Lists calls fn for every list with its history, oldest version first.
+	Lists(ctx context.Context, fn func(History) error) error
+	// Tombstones returns the deleted entities that still stand in a list, and
+	// whether their clean is finished.
+	Tombstones(ctx context.Context) ([]Tombstone, error)
+	// Cleans returns, for every cause, the users with a change of action clean,
+	// each once for every change.
+	Cleans(ctx context.Context) ([]CleanChange, error)
+	// Outbox returns every row that has not been pruned, in id order.
+	Outbox(ctx context.Context) ([]OutboxRow, error)
+	// OpenWork counts what must be nothing when all is quiet.
+	OpenWork(ctx context.Context) (OpenWork, error)
+}
+
+// History is a list with the versions that are kept of it.
+type History struct {
+	List    preferences.List
+	Changes []Change
+}
+
+// Change is one version of a list.
+type Change struct {
+	Version int64
+	Gaps    bool
+	Action  string
+	Delta   preferences.Delta
+}
+
+// Tombstone is a deleted entity that stands in a list.
+type Tombstone struct {
+	Entity  preferences.Entity
+	ListID  int64
+	Cleaned bool // its clean is finished
+}
+
+// CleanChange is a version that a clean made.
+type CleanChange struct {
+	Cause, UserID string
+	ListID        int64
+	Version       int64
+}
+
+// OutboxRow is an event as it was committed.
+type OutboxRow struct {
+	ID       int64
+	EventID  uuid.UUID
+	Type     events.Type
+	Topic    string
+	Key      string
+	Sequence int64
+	Payload  []byte
+}
+
+// OpenWork counts what is under way.
+type OpenWork struct {
+	Operations  int // open
+	Quarantined int // events that wait for a decision
+	Failed      int // operations that were given up
+}
+
+// Finding is a promise that does not hold.
+type Finding struct {
+	Invariant string // I1 to I11
+	Subject   string // what it is about: a list, an event, a cause
+	Problem   string
+}
+
+// String is the finding in one line.
+func (f Finding) String() string { return f.Invariant + " " + f.Subject + ": " + f.Problem }
+
+// Report is what a check saw, and what was wrong with it. A check that saw
+// nothing has shown nothing: callers look at the counts.
+type Report struct {
+	Lists, Items, Changes, Events, Cleans int
+	Findings                              []Finding
+}
+
+func (r *Report) add(invariant, subject, problem string, args ...any) {
+	r.Findings = append(r.Findings, Finding{invariant, subject, fmt.Sprintf(problem, args...)})
+}
+
+// Database checks what a database alone can show: I1 (orders), I2 (deleted
+// entities are gone), I3 (no version is missing), I6 (cleans are announced),
+// I8 (deltas replay), I10 (tags) and I11 (rows balance).
+func Database(ctx context.Context, src Source) (Report, error) {
+	var r Report
+	tags := map[string]string{}
+	err := src.Lists(ctx, func(h History) error {
+		r.Lists, r.Items, r.Changes = r.Lists+1, r.Items+len(h.List.Items), r.Changes+len(h.Changes)
+		r.orders(h.List)
+		r.versions(h)
+		r.replay(h)
+		r.balance(h)
+		r.tags(h.List, tags)
+		return nil
+	})
+	if err != nil {
+		return r, fmt.Errorf("verify lists: %w", err)
+	}
+	return r, r.deletions(ctx, src)
+}
+
+func (r *Report) deletions(ctx context.Context, src Source) error {
+	tombstones, err := src.Tombstones(ctx)
+	if err != nil {
+		return fmt.Errorf("verify tombstones: %w", err)
+	}
+	for _, t := range tombstones {
+		if t.Cleaned {
+			r.add("I2", subject(t.ListID), "holds %s %s, which was deleted and cleaned", t.Entity.Type, t.Entity.ID)
+		}
+	}
+	changes, err := src.Cleans(ctx)
+	if err != nil {
+		return fmt.Errorf("verify cleans: %w", err)
+	}
+	rows, err := src.Outbox(ctx)
+	if err != nil {
+		return fmt.Errorf("verify outbox: %w", err)
+	}
+	r.Events = len(rows)
+	return r.announced(changes, rows)
+}
+
+func subject(list int64) string { return fmt.Sprintf("list %d", list) }
