@@ -86,19 +86,19 @@ func newestFirst(pattern string) []string {
 	if err != nil {
 		return nil
 	}
-	slices.SortStableFunc(found, func(a, b string) int { return cmp.Compare(numberIn(b), numberIn(a)) })
+	fixed, _, _ := strings.Cut(pattern, "*")
+	major := func(path string) int {
+		n, err := strconv.Atoi(digits.FindString(strings.TrimPrefix(path, fixed)))
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	slices.SortStableFunc(found, func(a, b string) int { return cmp.Compare(major(b), major(a)) })
 	return found
 }
 
-var number = regexp.MustCompile(`\d+`)
-
-func numberIn(path string) int {
-	n, err := strconv.Atoi(number.FindString(path))
-	if err != nil {
-		return 0
-	}
-	return n
-}
+var digits = regexp.MustCompile(`\d+`)
 
 func unique(dirs []string) []string {
 	var out []string

@@ -146,14 +146,18 @@ func (a archive) copyTo(ctx context.Context, w io.Writer, from string) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the registry answers %s", resp.Status)
+		err := fmt.Errorf("the registry answers %s", resp.Status)
+		if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
+			return err
+		}
+		return backoff.Permanent(err)
 	}
 	hash := sha512.New()
 	if _, err := io.Copy(io.MultiWriter(w, hash), io.LimitReader(resp.Body, downloadLimit)); err != nil {
 		return err
 	}
 	if got := base64.StdEncoding.EncodeToString(hash.Sum(nil)); got != a.sum {
-		return fmt.Errorf("the archive has sha512 %s, not the pinned %s", got, a.sum)
+		return backoff.Permanent(fmt.Errorf("the archive has sha512 %s, not the pinned %s", got, a.sum))
 	}
 	return nil
 }
