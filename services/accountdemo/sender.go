@@ -14,12 +14,18 @@ import (
 // retryEvery is how long the sender waits after a broker did not take an event.
 const retryEvery = 500 * time.Millisecond
 
+// publisher is what the sender needs of a broker: the result at i is nil once
+// message i is acknowledged by all replicas.
+type publisher interface {
+	Publish(ctx context.Context, msgs []outbox.Message) []error
+}
+
 // sender publishes the events that wait in the book, in order, until each is
 // acknowledged. What a broker refuses today it may take tomorrow, so it never
 // gives up on one.
 type sender struct {
 	book      *book
-	publisher outbox.Publisher
+	publisher publisher
 	topic     string
 	log       *slog.Logger
 	stuck     bool // the last round left events behind; said once
