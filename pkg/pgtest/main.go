@@ -30,7 +30,7 @@ func (l *lazy) server(ctx context.Context) (*server, error) {
 	}
 	if l.started == nil && l.err == nil {
 		// The server outlives the test that happens to come first.
-		l.started, l.err = startServer(context.WithoutCancel(ctx))
+		l.started, l.err = startServer(context.WithoutCancel(ctx), os.Getenv("PREFS_TEST_DATABASE_URL"))
 	}
 	return l.started, l.err
 }

@@ -15,6 +15,13 @@ func StartPrivate(tb testing.TB) *devpg.Server {
 	if err != nil {
 		tb.Fatalf("pgtest: start PostgreSQL: %v", err)
 	}
+	own(tb, s)
+	return s
+}
+
+// own ties a server to a test and migrates it.
+func own(tb testing.TB, s *devpg.Server) {
+	tb.Helper()
 	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			tb.Errorf("pgtest: stop PostgreSQL: %v", err)
@@ -23,5 +30,4 @@ func StartPrivate(tb testing.TB) *devpg.Server {
 	if err := migrateURL(tb.Context(), s.URL()); err != nil {
 		tb.Fatalf("pgtest: %v", err)
 	}
-	return s
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"strconv"
@@ -13,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver of database/sql
 
 	"github.com/prefsd/prefsd/migrations"
@@ -33,7 +33,7 @@ const (
 // server is where the databases of this test binary are made.
 type server struct {
 	base  *url.URL      // the URL of its maintenance database
-	own   *devpg.Server // nil when PREFS_TEST_DATABASE_URL names it
+	own   *devpg.Server // nil when it was given
 	admin *sql.DB
 	run   string // the prefix of this run's databases
 	count atomic.Int64
@@ -42,11 +42,9 @@ type server struct {
 	migrated string // the name of the template once it exists
 }
 
-// startServer connects to the server that the environment names, or starts one.
-func startServer(ctx context.Context) (*server, error) {
-	id := strings.ReplaceAll(uuid.NewString(), "-", "")
-	s := &server{run: fmt.Sprintf("%s%d_%s_", namePrefix, time.Now().Unix(), id[:8])}
-	given := os.Getenv("PREFS_TEST_DATABASE_URL")
+// startServer connects to the server whose URL is given, or starts one of its own.
+func startServer(ctx context.Context, given string) (*server, error) {
+	s := &server{run: fmt.Sprintf("%s%d_%08x_", namePrefix, time.Now().Unix(), rand.Uint32())}
 	if given == "" {
 		own, err := devpg.Start(ctx, testOptions())
 		if err != nil {
@@ -77,8 +75,8 @@ func testOptions() devpg.Options {
 
 func (s *server) connect(ctx context.Context, given string) error {
 	base, err := url.Parse(given)
-	if err != nil {
-		return errors.New("the URL of the test server does not parse") // its text may hold a password
+	if err != nil || base.Scheme != "postgres" && base.Scheme != "postgresql" {
+		return errors.New("PREFS_TEST_DATABASE_URL is not a URL as in postgres://user@host:port/database") // and may hold a password
 	}
 	s.base = base
 	if s.admin, err = sql.Open("pgx", base.String()); err != nil {
