@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/mutant"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -45,7 +46,12 @@ func guards(add []preferences.Item) []step {
 	return []step{bucketShared(slices.Compact(keys)), run("guardlive", types, ids)}
 }
 
-func bucketShared(keys []int64) step { return run("bucketshared", keys) }
+func bucketShared(keys []int64) step {
+	if mutant.Is("no-bucket") {
+		keys = nil
+	}
+	return run("bucketshared", keys)
+}
 
 func scanEntity(row pgx.CollectableRow) (e preferences.Entity, err error) {
 	err = row.Scan(&e.Type, &e.ID)

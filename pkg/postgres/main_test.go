@@ -58,6 +58,17 @@ func open(t *testing.T) *house {
 
 func openAt(t *testing.T, url string) *house {
 	t.Helper()
+	h := openUnchecked(t, url)
+	t.Cleanup(func() {
+		for _, f := range h.findings(t) {
+			t.Error(f)
+		}
+	})
+	return h
+}
+
+func openUnchecked(t *testing.T, url string) *house {
+	t.Helper()
 	announcer := preferences.Announcer{EventsTopic: "preferences.events", CleanedTopic: "preferences.cleaned", Source: events.Source("test")}
 	count := &trips{}
 	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: 12, Announcer: announcer, Tracer: count})
@@ -66,9 +77,7 @@ func openAt(t *testing.T, url string) *house {
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
-	h := &house{preferences.New(preferences.Options{Store: store, Announcer: announcer}), store, url, count, admin}
-	t.Cleanup(func() { h.sound(t) })
-	return h
+	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer}), store, url, count, admin}
 }
 
 var alice = preferences.By{Actor: "alice", RequestID: "r-1"}
@@ -146,16 +155,15 @@ func (h *house) remove(t *testing.T, event, id string, at time.Time) (fresh, ope
 
 func nothing([]events.TouchedList) {}
 
-// sound checks every invariant that a database shows. It is registered by open,
-// so that each story ends with it.
-func (h *house) sound(t *testing.T) {
+// findings is what is wrong with what the story left, by every invariant that
+// a database shows. Each story ends with it.
+func (h *house) findings(t *testing.T) (all []verify.Finding) {
 	t.Helper()
 	ctx := context.Background() // the test's own is over when it is cleaned up
 	require.NoError(t, h.store.Snapshot(ctx, func(src verify.Source) error {
 		report, err := verify.Database(ctx, src)
-		for _, f := range report.Findings {
-			t.Error(f)
-		}
+		all = report.Findings
 		return err
 	}))
+	return all
 }

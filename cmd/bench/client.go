@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// client is one connection that sends one request after the other.
+type client struct {
+	http         *http.Client
+	base         string
+	lists, items int
+	id, clients  int
+	tokens       *tokens
+	orders       map[int][]int
+}
+
+func newClient(base string, id int, f flags, t *tokens) *client {
+	return &client{
+		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}, Timeout: 30 * time.Second},
+		base: base, lists: f.Lists, items: f.Items, id: id, clients: f.Clients, tokens: t, orders: map[int][]int{},
+	}
+}
+
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+func (c *client) randomUser() int { return rand.IntN(c.lists) + 1 }
+
+// ownUser is a random list that no other client writes, so that the client
+// knows its order.
+func (c *client) ownUser() int {
+	return rand.IntN(c.lists/c.clients)*c.clients + c.id + 1
+}
+
+// orderOf is the order of a list of ownUser's; the caller may change it.
+func (c *client) orderOf(u int) []int {
+	order, known := c.orders[u]
+	if !known {
+		order = c.fresh()
+		c.orders[u] = order
+	}
+	return order
+}
+
+func (c *client) fresh() []int {
+	order := make([]int, c.items)
+	for i := range order {
+		order[i] = i + 1
+	}
+	return order
+}
+
+func (c *client) request(method, path string, user int, tag, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, c.base+path, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	token, err := c.tokens.of(user)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if tag != "" {
+		req.Header.Set("If-None-Match", tag)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.http.Do(req)
+}
+
+func (c *client) do(method, path string, user int, tag, body string, want int) error {
+	res, err := c.request(method, path, user, tag, body)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != want {
+		err = fmt.Errorf("%s %s answered %d instead of %d: %.300s", method, path, res.StatusCode, want, answer)
+	}
+	return err
+}
+
+// tag reads a list's entity tag.
+func (c *client) tag(user int) (string, error) {
+	res, err := c.request(http.MethodGet, "/preferences?domain=accounts", user, "", "")
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return res.Header.Get("ETag"), err
+}

@@ -1,0 +1,89 @@
+// Command bench measures prefsd beside the floor of the same SQL: one run, one
+// PostgreSQL, one machine, so that its ratios hold where absolute figures do
+// not. It needs pgbench on the PATH or beside the PostgreSQL it finds.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+type flags struct {
+	Lists   int           `default:"20000" help:"Lists in the database; the deletion touches all of them."`
+	Items   int           `default:"20" help:"Items in each list."`
+	Clients int           `default:"8" help:"Concurrent clients."`
+	Time    time.Duration `default:"6s" help:"How long each operation runs."`
+	Only    []string      `help:"Operations to measure; all by default."`
+	JSON    bool          `help:"Print JSON instead of a table."`
+}
+
+func main() {
+	var f flags
+	kong.Parse(&f, kong.Description("Measure prefsd beside the floor of the same SQL."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, f)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, f flags) (err error) {
+	m, err := newMachine(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.close()) }()
+	if err := m.seed(ctx, f.Lists, f.Items); err != nil {
+		return err
+	}
+	api, err := m.startAPI(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, api.stop()) }()
+
+	report := report{Machine: describe(), Lists: f.Lists, Items: f.Items, Clients: f.Clients}
+	for _, op := range operations() {
+		if !chosen(f.Only, op.name) {
+			continue
+		}
+		row, err := m.compare(ctx, api, op, f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", op.name, err)
+		}
+		report.Rows = append(report.Rows, row)
+		progress("%s done", op.name)
+	}
+	if chosen(f.Only, "deletion") {
+		if report.Deletion, err = m.deletion(ctx, f.Lists); err != nil {
+			return fmt.Errorf("deletion: %w", err)
+		}
+	}
+	if f.JSON {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(report)
+	}
+	return report.print(os.Stdout)
+}
+
+func chosen(only []string, name string) bool {
+	for _, o := range only {
+		if o == name {
+			return true
+		}
+	}
+	return len(only) == 0
+}
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

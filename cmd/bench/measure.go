@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+// figures are what one side of a comparison came to.
+type figures struct {
+	PerSecond  float64 `json:"perSecond"`
+	P50        float64 `json:"p50Millis"`
+	P99        float64 `json:"p99Millis"`
+	CPU        float64 `json:"cpuMicros"`        // a request, service and PostgreSQL together
+	ServiceCPU float64 `json:"serviceCpuMicros"` // of it, the service's
+}
+
+// load runs an operation with so many clients for so long and measures it.
+func (m *machine) load(ctx context.Context, api *process, op operation, f flags) (figures, error) {
+	clients, next := make([]*client, f.Clients), make([]func() error, f.Clients)
+	for i := range clients {
+		clients[i] = newClient(api.url, i, f, m.tokens)
+		defer clients[i].close()
+		var err error
+		if next[i], err = op.prepare(clients[i]); err != nil {
+			return figures{}, err
+		}
+		for range 50 { // connections, prepared statements and caches are warm
+			if err := next[i](); err != nil {
+				return figures{}, err
+			}
+		}
+	}
+	before, err := m.reading(api)
+	if err != nil {
+		return figures{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.Time)
+	defer cancel()
+	begin := time.Now()
+	took, errs := make([][]time.Duration, f.Clients), make([]error, f.Clients)
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			for ctx.Err() == nil && errs[i] == nil {
+				t := time.Now()
+				errs[i] = next[i]()
+				took[i] = append(took[i], time.Since(t))
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(begin)
+	after, err := m.reading(api)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return figures{}, err
+	}
+	return summarize(slices.Concat(took...), elapsed, after.service-before.service, after.postgres-before.postgres), nil
+}
+
+type reading struct{ service, postgres time.Duration }
+
+func (m *machine) reading(api *process) (r reading, err error) {
+	if r.service, err = tree(api.cmd.Process.Pid); err != nil {
+		return r, err
+	}
+	r.postgres, err = tree(m.postgresPID)
+	return r, err
+}
+
+func summarize(took []time.Duration, elapsed, service, postgres time.Duration) figures {
+	slices.Sort(took)
+	n := float64(len(took))
+	at := func(q float64) float64 { return float64(took[int(q*float64(len(took)-1))].Microseconds()) / 1000 }
+	const median, tail = 0.5, 0.99
+	return figures{
+		PerSecond: n / elapsed.Seconds(), P50: at(median), P99: at(tail),
+		CPU: float64((service + postgres).Microseconds()) / n, ServiceCPU: float64(service.Microseconds()) / n,
+	}
+}

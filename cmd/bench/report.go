@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+type row struct {
+	Operation string  `json:"operation"`
+	Service   figures `json:"service"`
+	Floor     figures `json:"floor"`
+}
+
+type report struct {
+	Machine  string    `json:"machine"`
+	Lists    int       `json:"lists"`
+	Items    int       `json:"items"`
+	Clients  int       `json:"clients"`
+	Rows     []row     `json:"rows"`
+	Deletion *deletion `json:"deletion,omitempty"`
+}
+
+// print writes the figures of the service over HTTP, those of the floor (the
+// same SQL by pgbench, without history, outbox and HTTP), and their ratios.
+func (r report) print(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "%s\n%d lists of %d items, %d clients\n\n", r.Machine, r.Lists, r.Items, r.Clients); err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	lines := []string{"operation\treq/s\tp50 ms\tp99 ms\tCPU µs\tof it service\tfloor tx/s\tp50 ms\tp99 ms\tCPU µs\tCPU ratio\t"}
+	for _, x := range r.Rows {
+		s, f := x.Service, x.Floor
+		lines = append(lines, fmt.Sprintf("%s\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.1f\t",
+			x.Operation, s.PerSecond, s.P50, s.P99, s.CPU, s.ServiceCPU, f.PerSecond, f.P50, f.P99, f.CPU, s.CPU/f.CPU))
+	}
+	if d := r.Deletion; d != nil {
+		lines = append(lines, "", "one account deleted\tlists\tseconds\tWAL MB\tPostgreSQL CPU µs a list\t",
+			d.Service.line("prefsd: rows, heads, history, events"), d.Floor.line("chunked DELETE of the rows alone"),
+			fmt.Sprintf("ratio\t\t%.1f\t%.1f\t%.1f\t", d.Service.Seconds/d.Floor.Seconds, float64(d.Service.WAL)/float64(d.Floor.WAL), d.Service.CPU/d.Floor.CPU))
+	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(t, line); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
+
+func (s side) line(name string) string {
+	const mega = 1e6
+	return fmt.Sprintf("%s\t%d\t%.2f\t%.1f\t%.1f\t", name, s.Lists, s.Seconds, float64(s.WAL)/mega, s.CPU)
+}
