@@ -1,0 +1,120 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/prefsd/prefsd/pkg/precondition"
+	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/services/api/middleware"
+)
+
+// Header values of reads. A browser that two users share must not show one's
+// list to the other, which is why the answer varies with the token.
+var (
+	cacheable = []string{"private, max-age=300"}
+	varying   = []string{"Authorization, Accept-Encoding, Origin"}
+	typeJSON  = []string{"application/json; charset=utf-8"}
+)
+
+const headerETag = "Etag" // in the spelling of net/http, which writes it so too
+
+// quoted is a tag as headers have it.
+func quoted(tag string) string { return `"` + tag + `"` }
+
+// conditionsOf reads the preconditions of a request.
+func conditionsOf(c echo.Context) (precondition.Conditions, error) {
+	h := c.Request().Header
+	return precondition.Parse(h[precondition.IfMatch], h[precondition.IfNoneMatch])
+}
+
+// termsOf reads what a write is subject to.
+func termsOf(c echo.Context) (preferences.Terms, error) {
+	force, err := readForce(middleware.Of(c).Query)
+	if err != nil {
+		return preferences.Terms{}, err
+	}
+	conditions, err := conditionsOf(c)
+	return preferences.Terms{Conditions: conditions, Force: force}, err
+}
+
+// state is what the conditions of a read are about.
+type state struct {
+	tag      string
+	exists   bool
+	name     string
+	modified time.Time
+}
+
+// judged answers a read whose conditions spare its body: 304, or 412 as an
+// error. If done is false, the body is wanted.
+func judged(c echo.Context, conditions precondition.Conditions, now state) (done bool, err error) {
+	switch conditions.ForRead(now.tag, now.exists) {
+	case precondition.NotModified:
+		readHeaders(c, now.tag)
+		c.Response().WriteHeader(http.StatusNotModified)
+		return true, nil
+	case precondition.Failed:
+		return true, preferences.PreconditionFailed(conditions, now.tag, now.exists, now.name, now.modified)
+	default:
+		return false, nil
+	}
+}
+
+func readHeaders(c echo.Context, tag string) {
+	h := c.Response().Header()
+	h[headerETag] = []string{quoted(tag)}
+	h[echo.HeaderCacheControl] = cacheable
+	h[echo.HeaderVary] = varying
+}
+
+// answerRead answers a read with a body.
+func answerRead(c echo.Context, tag string, body any) error {
+	readHeaders(c, tag)
+	return answer(c, http.StatusOK, body)
+}
+
+// answerWrite answers a write; the tag is that of the new state.
+func answerWrite(c echo.Context, status int, tag string, body any) error {
+	c.Response().Header()[headerETag] = []string{quoted(tag)}
+	return answer(c, status, body)
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxKept is the largest buffer that goes back to the pool.
+const maxKept = 256 << 10
+
+// answer writes a body with its length. Text is not escaped for HTML, which
+// nothing here is.
+func answer(c echo.Context, status int, body any) error {
+	buf, ok := buffers.Get().(*bytes.Buffer)
+	if !ok {
+		buf = new(bytes.Buffer)
+	}
+	buf.Reset()
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	res := c.Response()
+	res.Header()[echo.HeaderContentType] = typeJSON
+	res.Header()[echo.HeaderContentLength] = []string{strconv.Itoa(buf.Len())}
+	res.WriteHeader(status)
+	_, err := res.Write(buf.Bytes())
+	if buf.Cap() <= maxKept {
+		buffers.Put(buf)
+	}
+	if err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}

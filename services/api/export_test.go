@@ -1,0 +1,4 @@
+package api
+
+// NewHTTPServer is what Run serves with.
+var NewHTTPServer = newHTTPServer

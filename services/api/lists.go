@@ -1,0 +1,100 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/prefsd/prefsd/pkg/precondition"
+	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/services/api/middleware"
+)
+
+// list answers GET /preferences. A caller with a tag is answered from the head
+// of the list alone as long as nothing has changed, which is the usual case.
+func (s *server) list(c echo.Context) error {
+	q, err := readListQuery(middleware.Of(c).Query, userOf(c))
+	if err != nil {
+		return err
+	}
+	conditions, err := conditionsOf(c)
+	if err != nil {
+		return err
+	}
+	if !conditions.Empty() && q.page.Token == "" {
+		if done, err := s.spared(c, conditions, q); done || err != nil {
+			return err
+		}
+	}
+	l, err := s.prefs.List(c.Request().Context(), q.userID, q.domain)
+	if err != nil {
+		return err
+	}
+	return answerList(c, conditions, l, q.page)
+}
+
+// spared answers from the head if the conditions allow it.
+func (s *server) spared(c echo.Context, conditions precondition.Conditions, q listQuery) (done bool, err error) {
+	head, err := s.prefs.Head(c.Request().Context(), q.userID, q.domain)
+	if err != nil {
+		return false, err
+	}
+	return judged(c, conditions, stateOf(head))
+}
+
+// answerList judges once more: the list may have moved on since its head was
+// read.
+func answerList(c echo.Context, conditions precondition.Conditions, l preferences.List, q preferences.PageQuery) error {
+	page, err := l.Page(q)
+	if err != nil {
+		return err
+	}
+	now := stateOf(l)
+	if done, err := judged(c, conditions, now); done || err != nil {
+		return err
+	}
+	return answerRead(c, now.tag, listOf(l, now.tag, page))
+}
+
+func stateOf(l preferences.List) state {
+	return state{tag: l.ETag(), exists: l.Version > 0, name: "preferences?domain=" + l.Domain, modified: l.UpdateTime}
+}
+
+// batchReplace answers PUT /preferences:batchReplace.
+func (s *server) batchReplace(c echo.Context) error {
+	terms, err := termsOf(c)
+	if err != nil {
+		return err
+	}
+	in, err := decode[replaceInput](c)
+	if err != nil {
+		return err
+	}
+	wanted, err := in.inputs()
+	if err != nil {
+		return err
+	}
+	res, err := s.prefs.Replace(c.Request().Context(), userOf(c), in.Domain, byOf(c), terms, wanted)
+	if err != nil {
+		return err
+	}
+	tag := res.List.ETag()
+	return answerWrite(c, http.StatusOK, tag, replacedOf(res, tag))
+}
+
+// cleanOrphaned answers POST /preferences:cleanOrphaned.
+func (s *server) cleanOrphaned(c echo.Context) error {
+	in, err := decode[cleanInput](c)
+	if err != nil {
+		return err
+	}
+	entity, err := in.entity()
+	if err != nil {
+		return err
+	}
+	done, err := s.prefs.CleanOrphaned(c.Request().Context(), byOf(c), entity, in.reorder())
+	if err != nil {
+		return err
+	}
+	return answer(c, http.StatusOK, cleanedJSON{Deleted: done.Deleted, AffectedUsers: done.AffectedUsers, Reordered: in.reorder()})
+}

@@ -1,0 +1,107 @@
+package middleware
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/ijson"
+)
+
+// Media types of bodies.
+const (
+	TypeJSON       = "application/json"
+	TypeMergePatch = "application/merge-patch+json"
+)
+
+// Size refuses a request that announces a body that is too large, before
+// anything is done for it.
+func Size(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().ContentLength > MaxBody {
+			return tooLarge(c)
+		}
+		return next(c)
+	}
+}
+
+// tooLarge also closes the connection: nobody wants to read the rest.
+func tooLarge(c echo.Context) error {
+	c.Response().Header().Set(echo.HeaderConnection, "close")
+	return echo.NewHTTPError(http.StatusRequestEntityTooLarge, "The body is larger than "+strconv.Itoa(MaxBody)+" bytes.")
+}
+
+// Body reads the whole body of a route that takes one of these media types. A
+// body that nobody asked for is left to net/http.
+func Body(takes []string, next echo.HandlerFunc) echo.HandlerFunc {
+	if len(takes) == 0 {
+		return next
+	}
+	return func(c echo.Context) error {
+		if err := acceptable(c, takes); err != nil {
+			return err
+		}
+		// The reader tells net/http's own writer to close the connection.
+		body, err := readAll(http.MaxBytesReader(c.Response().Writer, c.Request().Body, MaxBody), c.Request().ContentLength)
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			return tooLarge(c)
+		}
+		if err != nil {
+			c.Response().Header().Set(echo.HeaderConnection, "close")
+			return fault.New(fault.Invalid, ijson.ReasonInvalidJSON, "The body did not arrive in full.").Because(err)
+		}
+		Of(c).Body = body
+		return next(c)
+	}
+}
+
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	if length < 0 {
+		return io.ReadAll(r)
+	}
+	body := make([]byte, length)
+	_, err := io.ReadFull(r, body)
+	return body, err
+}
+
+// acceptable refuses bodies in a form that the route does not read, and says
+// which it does. That forms are refused also keeps other sites' pages from
+// posting here in a user's name.
+func acceptable(c echo.Context, takes []string) error {
+	given, answer := c.Request().Header, c.Response().Header()
+	if codings := given[echo.HeaderContentEncoding]; len(codings) > 0 && !slices.Equal(codings, []string{"identity"}) {
+		answer.Set(echo.HeaderAcceptEncoding, "identity")
+		return echo.NewHTTPError(http.StatusUnsupportedMediaType, "The body must be sent without a content coding.")
+	}
+	types := given[echo.HeaderContentType]
+	if len(types) == 1 && slices.Contains(takes, mediaType(types[0])) {
+		return nil
+	}
+	name := echo.HeaderAccept
+	if c.Request().Method == http.MethodPatch {
+		name = "Accept-Patch"
+	}
+	known := strings.Join(takes, ", ")
+	answer.Set(name, known)
+	return echo.NewHTTPError(http.StatusUnsupportedMediaType, "The body must be in UTF-8 and have one of these types: "+known+".")
+}
+
+// mediaType returns the type without its parameters, or nothing if it promises
+// another charset than UTF-8.
+func mediaType(contentType string) string {
+	if contentType == TypeJSON {
+		return contentType // what nearly everybody sends
+	}
+	parsed, params, err := mime.ParseMediaType(contentType)
+	if charset, given := params["charset"]; err != nil || given && !strings.EqualFold(charset, "utf-8") {
+		return ""
+	}
+	return parsed
+}

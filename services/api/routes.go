@@ -1,0 +1,69 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/prefsd/prefsd/services/api/middleware"
+)
+
+// Audience says who may use a route.
+type Audience int
+
+// Audiences of routes.
+const (
+	Anyone Audience = iota // without a token
+	Users                  // any valid token, for what is its own
+	System                 // tokens of services and administrators
+)
+
+// Route is one line of the route table.
+type Route struct {
+	Method   string
+	Path     string        // of echo: a colon that is meant literally has a backslash
+	Audience Audience      // who may use it
+	Query    []string      // parameters that it knows
+	Takes    []string      // media types of its body; none: it has no body
+	Within   time.Duration // what the work may take, where that is more than usual
+
+	handle echo.HandlerFunc
+}
+
+// Routes is the table of all routes, for whoever must not miss one.
+func Routes() []Route { return (&server{}).routes() }
+
+// longest is how long a clean may take; what is left then is carried on in the
+// background.
+const longest = 5 * time.Minute
+
+// routes is the one place that names a path.
+func (s *server) routes() []Route {
+	const (
+		lists   = `/preferences`
+		items   = `/preferences/:id`
+		replace = `/preferences\:batchReplace`
+		clean   = `/preferences\:cleanOrphaned`
+		spec    = `/openapi.yaml`
+	)
+	var (
+		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramUserID}
+		force = []string{paramForce}
+		body  = []string{middleware.TypeJSON}
+		merge = []string{middleware.TypeMergePatch, middleware.TypeJSON}
+	)
+	return []Route{
+		{Method: http.MethodGet, Path: lists, Audience: Users, Query: list, handle: s.list},
+		{Method: http.MethodHead, Path: lists, Audience: Users, Query: list, handle: s.list},
+		{Method: http.MethodPost, Path: lists, Audience: Users, Takes: body, handle: s.create},
+		{Method: http.MethodGet, Path: items, Audience: Users, handle: s.item},
+		{Method: http.MethodHead, Path: items, Audience: Users, handle: s.item},
+		{Method: http.MethodPatch, Path: items, Audience: Users, Query: force, Takes: merge, handle: s.patch},
+		{Method: http.MethodDelete, Path: items, Audience: Users, handle: s.remove},
+		{Method: http.MethodPut, Path: replace, Audience: Users, Query: force, Takes: body, handle: s.batchReplace},
+		{Method: http.MethodPost, Path: clean, Audience: System, Takes: body, Within: longest, handle: s.cleanOrphaned},
+		{Method: http.MethodGet, Path: spec, handle: s.spec},
+		{Method: http.MethodHead, Path: spec, handle: s.spec},
+	}
+}

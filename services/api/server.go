@@ -1,0 +1,70 @@
+// Package api is the HTTP edge: it turns requests into calls of
+// preferences.Service and results into answers, nothing more. openapi.yaml
+// describes what it speaks.
+package api
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/prefsd/prefsd/pkg/auth"
+	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/services/api/middleware"
+)
+
+// Options are what the API is made of.
+type Options struct {
+	Preferences *preferences.Service
+	Verifier    middleware.Verifier
+	Log         *slog.Logger
+	Record      func(middleware.Sample) // called for each answered request
+	Timeout     time.Duration           // of the work on one request
+}
+
+// server holds what the handlers need.
+type server struct {
+	prefs    *preferences.Service
+	verifier middleware.Verifier
+	timeout  time.Duration
+}
+
+// New returns the API as a handler.
+func New(o Options) http.Handler {
+	s := &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout}
+	e := echo.New()
+	e.Logger.SetOutput(io.Discard)
+	// The address of a request counts for nothing, so no header may forge it.
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.HTTPErrorHandler = handleError(o.Log)
+	e.Pre(middleware.Observe(o.Log, o.Record), middleware.Head, middleware.Colons)
+	for _, r := range s.routes() {
+		e.Add(r.Method, r.Path, s.endpoint(r))
+	}
+	return e
+}
+
+// endpoint puts round a handler what its route asks for, in the order in which
+// requests are judged: size, caller, form, then the content.
+func (s *server) endpoint(r Route) echo.HandlerFunc {
+	h := r.handle
+	if r.Within > s.timeout {
+		h = middleware.Lasting(r.Within, h)
+	} else {
+		h = middleware.Within(s.timeout, h)
+	}
+	h = middleware.Query(r.Query, h)
+	h = middleware.Supported(h)
+	h = middleware.Body(r.Takes, h)
+	switch r.Audience {
+	case Users:
+		h = middleware.Authenticate(s.verifier, "", h)
+	case System:
+		h = middleware.Authenticate(s.verifier, auth.ScopeSystem, h)
+	case Anyone:
+	}
+	return middleware.Size(h)
+}
