@@ -93,6 +93,7 @@ func (c *client) tag(user int) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer func() { _ = res.Body.Close() }()
 	_, err = io.Copy(io.Discard, res.Body)
 	return res.Header.Get("ETag"), err
 }

@@ -42,6 +42,7 @@ func (m *machine) floor(ctx context.Context, op operation, f flags) (figures, er
 		return figures{}, err
 	}
 	begin := time.Now()
+	//nolint:gosec // the tool is pgbench, found on the PATH
 	cmd := exec.CommandContext(ctx, tool, "-n", "-M", "prepared", "-c", strconv.Itoa(f.Clients), "-j", "2", "-T", strconv.Itoa(int(f.Time.Seconds())),
 		"-D", "lists="+strconv.Itoa(f.Lists), "-D", "items="+strconv.Itoa(f.Items), "-f", script, "-l", "--log-prefix", filepath.Join(dir, "log"), m.server.URL())
 	cmd.Env = append(os.Environ(), "PGOPTIONS=-c plan_cache_mode=force_generic_plan -c jit=off")

@@ -52,24 +52,24 @@ func newMachine(ctx context.Context) (*machine, error) {
 	}
 	m := &machine{dir: dir, keyFile: filepath.Join(dir, "key.pem"), tokens: &tokens{key: key, byUser: map[int]string{}}}
 	if err := key.Save(m.keyFile); err != nil {
-		return nil, errors.Join(err, m.close())
+		return nil, errors.Join(err, m.close(ctx))
 	}
 	if m.server, err = devpg.Start(ctx, devpg.Options{Settings: durable}); err != nil {
-		return nil, errors.Join(err, m.close())
+		return nil, errors.Join(err, m.close(ctx))
 	}
 	if m.admin, err = pgx.Connect(ctx, m.server.URL()); err != nil {
-		return nil, errors.Join(err, m.close())
+		return nil, errors.Join(err, m.close(ctx))
 	}
 	m.postgresPID, err = postmaster(m.server.DataDir())
 	if err != nil {
-		return nil, errors.Join(err, m.close())
+		return nil, errors.Join(err, m.close(ctx))
 	}
 	return m, nil
 }
 
 // postmaster reads the server's process id from the first line of its pid file.
 func postmaster(dataDir string) (int, error) {
-	b, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
+	b, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid")) //nolint:gosec // our own server's
 	if err != nil {
 		return 0, err
 	}
@@ -77,10 +77,10 @@ func postmaster(dataDir string) (int, error) {
 	return strconv.Atoi(first)
 }
 
-func (m *machine) close() error {
+func (m *machine) close(ctx context.Context) error {
 	var errs []error
 	if m.admin != nil {
-		errs = append(errs, m.admin.Close(context.Background()))
+		errs = append(errs, m.admin.Close(context.WithoutCancel(ctx)))
 	}
 	if m.server != nil {
 		errs = append(errs, m.server.Close())
@@ -148,12 +148,12 @@ type process struct {
 func (m *machine) startAPI(ctx context.Context) (*process, error) {
 	binary := filepath.Join(m.dir, "api")
 	progress("building the api")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/prefsd/prefsd/cmd/api")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/prefsd/prefsd/cmd/api") //nolint:gosec // a constant but for the directory
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("build the api: %w", err)
 	}
-	addr, admin, err := freeAddrs()
+	addr, admin, err := freeAddrs(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -172,12 +172,13 @@ func (m *machine) startAPI(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-func freeAddrs() (string, string, error) {
-	one, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddrs(ctx context.Context) (string, string, error) {
+	var listen net.ListenConfig
+	one, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", "", err
 	}
-	two, err := net.Listen("tcp", "127.0.0.1:0")
+	two, err := listen.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", "", errors.Join(err, one.Close())
 	}

@@ -42,7 +42,7 @@ func run(ctx context.Context, f flags) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.close()) }()
+	defer func() { err = errors.Join(err, m.close(ctx)) }()
 	if err := m.seed(ctx, f.Lists, f.Items); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (m *machine) load(ctx context.Context, api *process, op operation, f flags)
 	wg.Wait()
 	elapsed := time.Since(begin)
 	after, err := m.reading(api)
-	if err := errors.Join(append(errs, err)...); err != nil {
+	if err := errors.Join(errors.Join(errs...), err); err != nil {
 		return figures{}, err
 	}
 	return summarize(slices.Concat(took...), elapsed, after.service-before.service, after.postgres-before.postgres), nil
