@@ -51,7 +51,7 @@ var ErrUnreachable = errors.New("broker is unreachable")
 var ErrNotSent = errors.New("held back behind a failed message of its partition")
 
 // Refused is the broker's answer that it does not take a message.
-type Refused struct {
+type Refused struct { //nolint:errname // callers ask whether a message was refused
 	Permanent bool // the same message can never succeed
 	Err       error
 }
