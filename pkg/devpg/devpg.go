@@ -2,8 +2,9 @@
 // the installed binaries or downloads pinned ones, works for root and for
 // ordinary users, and leaves no server behind, however its program ends.
 //
-// The server listens on 127.0.0.1 alone and trusts whoever connects. That is
-// right for a developer's machine and for nothing else.
+// The server listens on 127.0.0.1 alone, for one superuser with a random password
+// that is kept beside its data. That is right for a developer's machine, other
+// users of it included, and for nothing else.
 package devpg
 
 import (
@@ -12,16 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
-	"strconv"
 	"sync"
-)
-
-const (
-	superuser       = "prefs"
-	defaultDatabase = "postgres"
-	loopback        = "127.0.0.1"
 )
 
 // Options say what to run. The zero value is a temporary server on any free port.
@@ -51,12 +43,13 @@ type Options struct {
 
 // Server is one PostgreSQL server. Its methods are safe for concurrent use.
 type Server struct {
-	opts    Options
-	account *account // whom it runs as; nil is the user of this process
-	bin     binaries
-	dir     directory
-	adopted bool
-	log     *tail
+	opts     Options
+	account  *account // whom it runs as; nil is the user of this process
+	bin      binaries
+	dir      directory
+	password string
+	adopted  bool
+	log      *tail
 
 	mu   sync.Mutex
 	port int
@@ -92,13 +85,13 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.dir.claim(ctx, s.account); err != nil {
 		return err
 	}
-	port, err := adoptable(ctx, s.dir.path)
+	port, err := s.dir.adoptable(ctx)
 	if err != nil {
 		return err
 	}
 	if port != 0 {
-		s.port, s.adopted = port, true
-		return createDatabase(ctx, port, s.opts.Database)
+		s.port, s.adopted, s.password = port, true, s.dir.password()
+		return createDatabase(ctx, s.URLOf(defaultDatabase), s.opts.Database)
 	}
 	if s.bin, err = s.opts.binaries(ctx, s.account, s.dir.major()); err != nil {
 		return err
@@ -106,22 +99,15 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.dir.initialise(ctx, s.bin, s.account); err != nil {
 		return err
 	}
+	s.password = s.dir.password()
 	return s.Start(ctx)
 }
 
-// URL returns the connection string of the server's database.
+// URL returns the connection string of the server's database, password included.
 func (s *Server) URL() string { return s.URLOf(cmp.Or(s.opts.Database, defaultDatabase)) }
 
 // URLOf returns the connection string of another database of the server.
-func (s *Server) URLOf(database string) string { return connString(s.Port(), database) }
-
-func connString(port int, database string) string {
-	u := url.URL{
-		Scheme: "postgres", User: url.User(superuser), Path: "/" + database, RawQuery: "sslmode=disable",
-		Host: net.JoinHostPort(loopback, strconv.Itoa(port)),
-	}
-	return u.String()
-}
+func (s *Server) URLOf(database string) string { return connString(s.Port(), s.password, database) }
 
 // Port returns the port of the server. It stays the same over Stop and Start.
 func (s *Server) Port() int {

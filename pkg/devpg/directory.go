@@ -69,7 +69,7 @@ func (d directory) claim(ctx context.Context, acc *account) error {
 	if d.standsFor == "" || exists(note) {
 		return nil
 	}
-	port, err := adoptable(ctx, d.path)
+	port, err := d.adoptable(ctx)
 	if err != nil {
 		return err
 	}

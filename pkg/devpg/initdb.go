@@ -2,6 +2,7 @@ package devpg
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,7 @@ func (d directory) initialise(ctx context.Context, bin binaries, acc *account) (
 		return d.checkOwner(acc)
 	}
 	if err := os.Remove(d.path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("the data directory is neither empty nor made by PostgreSQL: %w", err)
+		return errors.Join(d.checkOwner(acc), fmt.Errorf("the data directory is neither empty nor made by PostgreSQL: %w", err))
 	}
 	if err := d.sweepUnfinished(); err != nil {
 		return err
@@ -48,18 +49,40 @@ func (d directory) initialise(ctx context.Context, bin binaries, acc *account) (
 			err = errors.Join(err, os.RemoveAll(fresh))
 		}
 	}()
-	if err := acc.give(fresh); err != nil {
+	if err := fill(ctx, fresh, bin, acc); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin.dir, "initdb"), //nolint:gosec // the path is what the caller asked for or what was found
-		"-D", fresh, "-U", superuser, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	if err := os.Rename(fresh, d.path); err != nil {
+		return fmt.Errorf("put the data directory in place: %w", err)
+	}
+	return nil
+}
+
+// fill runs initdb. The password comes in a file because others can read the
+// arguments of a program; initdb wants its directory empty, so it is put there
+// only afterwards.
+func fill(ctx context.Context, dir string, bin binaries, acc *account) (err error) {
+	secret := dir + ".password"
+	if err := os.WriteFile(secret, []byte(rand.Text()+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write the password: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(secret))
+		}
+	}()
+	if err := errors.Join(acc.give(secret), acc.give(dir)); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(bin.dir, "initdb"), "-D", dir, "-U", superuser, "--pwfile", secret, //nolint:gosec // the path is what the caller asked for or what was found
+		"-A", "scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync")
 	// initdb looks at its working directory, and ours may be closed to the account.
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", environment(), acc.attr()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	if err := os.Rename(fresh, d.path); err != nil {
-		return fmt.Errorf("put the data directory in place: %w", err)
+	if err := os.Rename(secret, filepath.Join(dir, passwordFile)); err != nil {
+		return fmt.Errorf("keep the password: %w", err)
 	}
 	return nil
 }

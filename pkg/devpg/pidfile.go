@@ -60,26 +60,26 @@ func parsePIDFile(text string) pidFile {
 // adoptable returns the port of the server that already runs on the directory, 0
 // if none does. It waits for one that is just starting or stopping, and removes
 // a file that was left by a crash and would now keep a new server from starting.
-func adoptable(ctx context.Context, dataDir string) (int, error) {
+func (d directory) adoptable(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, transient)
 	defer cancel()
 	tick := time.NewTicker(readyInterval)
 	defer tick.Stop()
 	for {
-		f, err := readPIDFile(dataDir)
+		f, err := readPIDFile(d.path)
 		if err != nil || !processExists(f.pid) {
 			return 0, nil
 		}
-		if f.status == statusReady && serves(ctx, f.port, dataDir) {
+		if f.status == statusReady && d.servedOn(ctx, f.port) {
 			return f.port, nil
 		}
 		if !runsPostgres(ctx, f.pid) {
-			return 0, removeStale(dataDir)
+			return 0, removeStale(d.path)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("a server (process %d) holds %s and is %q: %w", f.pid, dataDir, f.status, ctx.Err())
+			return 0, fmt.Errorf("a server (process %d) holds %s and is %q: %w", f.pid, d.path, f.status, ctx.Err())
 		}
 	}
 }
@@ -123,20 +123,20 @@ func parseStat(text string) (state, command string) {
 	return state, text[begin+1 : end]
 }
 
-// serves reports whether the server on the port is the one of this directory.
-func serves(ctx context.Context, port int, dataDir string) bool {
+// servedOn reports whether the server on the port is the one of this directory.
+func (d directory) servedOn(ctx context.Context, port int) bool {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, connString(port, defaultDatabase))
+	conn, err := pgx.Connect(ctx, connString(port, d.password(), defaultDatabase))
 	if err != nil {
 		return false
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var dir string
-	if err := conn.QueryRow(ctx, `show data_directory`).Scan(&dir); err != nil {
+	var path string
+	if err := conn.QueryRow(ctx, `show data_directory`).Scan(&path); err != nil {
 		return false
 	}
-	return sameFile(dir, dataDir)
+	return sameFile(path, d.path)
 }
 
 func sameFile(a, b string) bool {
@@ -146,27 +146,4 @@ func sameFile(a, b string) bool {
 	}
 	y, err := os.Stat(b)
 	return err == nil && os.SameFile(x, y)
-}
-
-// createDatabase makes a database unless it exists or is the one always there.
-func createDatabase(ctx context.Context, port int, name string) error {
-	if name == "" || name == defaultDatabase {
-		return nil
-	}
-	conn, err := pgx.Connect(ctx, connString(port, defaultDatabase))
-	if err != nil {
-		return fmt.Errorf("connect to create the database %s: %w", name, err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var exists bool
-	if err := conn.QueryRow(ctx, `select exists (select 1 from pg_database where datname = $1)`, name).Scan(&exists); err != nil {
-		return fmt.Errorf("look for the database %s: %w", name, err)
-	}
-	if exists {
-		return nil
-	}
-	if _, err := conn.Exec(ctx, `create database `+pgx.Identifier{name}.Sanitize()); err != nil {
-		return fmt.Errorf("create the database %s: %w", name, err)
-	}
-	return nil
 }

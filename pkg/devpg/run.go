@@ -44,7 +44,8 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := createDatabase(ctx, s.port, s.opts.Database); err != nil {
+	admin := connString(s.port, s.password, defaultDatabase)
+	if err := createDatabase(ctx, admin, s.opts.Database); err != nil {
 		return errors.Join(err, proc.stop())
 	}
 	s.proc = proc
