@@ -1,0 +1,141 @@
+// Package consumer is the Kafka edge: it turns owners' events into calls of
+// preferences.Service and settles each record for good, nothing more.
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// Store is what a record is settled in where it has no effect, and what the
+// consumer waits for in an outage.
+type Store interface {
+	Update(ctx context.Context, fn func(context.Context, preferences.Tx) error) error
+	Ping(ctx context.Context) error
+}
+
+// Options are what a Consumer is made of. Sweep, Record, Now and NewID have
+// defaults.
+type Options struct {
+	Preferences *preferences.Service
+	Domains     preferences.Domains
+	Store       Store
+	Group       string // the consumer group: it is the inbox that records are entered in
+	DeadLetters string // topic
+	Log         *slog.Logger
+
+	Sweep  func()       // called when a clean stays open; default: nothing
+	Record func(Sample) // called for each attempt, for metrics; default: nothing
+	Now    func() time.Time
+	NewID  func() uuid.UUID
+}
+
+// Consumer settles records.
+type Consumer struct {
+	Options
+	routes routes
+	tries  tries
+	away   atomic.Bool // the database did not answer; see Gate
+}
+
+// New returns a consumer of the domains' events. It refuses domains that give
+// one event two meanings.
+func New(o Options) (*Consumer, error) {
+	if o.Sweep == nil {
+		o.Sweep = func() {}
+	}
+	if o.Record == nil {
+		o.Record = func(Sample) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.NewID == nil {
+		o.NewID = func() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+	}
+	r, err := newRoutes(o.Domains)
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer{Options: o, routes: r}, nil
+}
+
+// Outcome says what became of one attempt at a record.
+type Outcome string
+
+// Outcomes of an attempt.
+const (
+	Applied      Outcome = "applied"
+	Duplicate    Outcome = "duplicate" // the inbox has it
+	Skipped      Outcome = "skipped"   // of no interest here, now; a later release may think otherwise
+	DeadLettered Outcome = "dead_lettered"
+	Retried      Outcome = "retried" // not settled: it comes again
+)
+
+// Sample is what became of one attempt, for metrics.
+type Sample struct {
+	Type    string // a configured event type, or "other"
+	Outcome Outcome
+	Delay   time.Duration // since it happened, by the owner's clock; only of what was applied
+}
+
+// Settle tries one record; attempt counts from 1. Nil means that the record is
+// done, whatever became of it: its offset may be committed. An error means that
+// the same record has to come again before any later one of its partition.
+//
+// Settling and its mark in the inbox are one commit, so that a crash leaves
+// either both or none. What is skipped leaves no mark: there is nothing to do
+// twice, and a release that knows the type can still apply it.
+func (c *Consumer) Settle(ctx context.Context, r events.Record, attempt int) error {
+	e, err := events.Decode(r.Headers, r.Key, r.Value)
+	if errors.Is(err, events.ErrNoValue) {
+		c.Record(Sample{Type: otherType, Outcome: Skipped})
+		return nil
+	}
+	outcome := Retried
+	if err == nil {
+		outcome, err = c.handle(ctx, r, e)
+	}
+	if err != nil {
+		outcome, err = c.dispose(ctx, failure{record: r, event: e, attempt: attempt, cause: err})
+	}
+	switch {
+	case err == nil:
+		c.tries.settled(r)
+	case fault.CodeOf(err) == fault.Unavailable:
+		c.away.Store(true)
+	}
+	s := Sample{Type: c.routes.label(r.Topic, e.Type), Outcome: outcome}
+	if outcome == Applied {
+		s.Delay = c.Now().Sub(e.Time)
+	}
+	c.Record(s)
+	return err
+}
+
+// Gate holds every partition back while the database does not answer: one ping
+// is cheaper than the records of all of them.
+func (c *Consumer) Gate(ctx context.Context) error {
+	if !c.away.Load() {
+		return nil
+	}
+	if err := c.Store.Ping(ctx); err != nil {
+		return fmt.Errorf("wait for the database: %w", err)
+	}
+	c.away.Store(false)
+	return nil
+}
+
+func (c *Consumer) delivery(r events.Record, e events.Event) preferences.Delivery {
+	return preferences.Delivery{Consumer: c.Group, Topic: r.Topic, EventID: e.ID, Partition: r.Partition, Offset: r.Offset}
+}
