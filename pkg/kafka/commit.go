@@ -1,6 +1,9 @@
 package kafka
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // offsets collects what is done and not yet committed.
 type offsets struct {
@@ -8,18 +11,37 @@ type offsets struct {
 
 	mu      sync.Mutex
 	pending map[topicPartition]int64
+	current map[topicPartition]int64 // also what is committed
 }
 
 func newOffsets() *offsets {
-	return &offsets{marked: make(chan struct{}, 1), pending: map[topicPartition]int64{}}
+	return &offsets{
+		marked:  make(chan struct{}, 1),
+		pending: map[topicPartition]int64{},
+		current: map[topicPartition]int64{},
+	}
+}
+
+// start says where a partition's worker begins.
+func (o *offsets) start(at topicPartition, next int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.current[at] = next
 }
 
 // mark says that everything of a partition below next is done.
 func (o *offsets) mark(at topicPartition, next int64) {
 	o.mu.Lock()
-	o.pending[at] = next
+	o.pending[at], o.current[at] = next, next
 	o.mu.Unlock()
 	o.signal()
+}
+
+// repeat makes everything pending, also what is committed already.
+func (o *offsets) repeat() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.Copy(o.pending, o.current)
 }
 
 func (o *offsets) signal() {

@@ -53,30 +53,32 @@ func (n *generation) run(process, ended context.Context) {
 	}
 
 	<-ctx.Done()
-	n.keepAlive(process, &workers)
 	cause := parts.Wait()
-	n.flush(process)
+	n.drain(process, &workers)
 	if process.Err() == nil && errors.Is(cause, errPartitionsGrew) {
 		n.g.log.InfoContext(process, "joining again for new partitions")
 	}
 }
 
-// keepAlive waits for the workers to finish the records at hand. Meanwhile the
-// library's own heartbeat is over, and the coordinator, who still waits for
-// this member, would take it for dead after the session timeout.
-func (n *generation) keepAlive(process context.Context, workers *sync.WaitGroup) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(process))
+// drain waits for the workers to finish the records at hand, and commits what
+// they did: the coordinator takes it as long as it waits for this member.
+// Meanwhile the library's heartbeat is over, and after the session timeout the
+// coordinator would take the member for dead and give its partitions away. A
+// commit is as good as a heartbeat, even one that says nothing new.
+func (n *generation) drain(process context.Context, workers *sync.WaitGroup) {
+	finished, done := context.WithCancel(context.WithoutCancel(process))
 	go func() {
-		defer cancel()
+		defer done()
 		workers.Wait()
 	}()
-	api := n.g.cfg.Client.requests(coordinatorTimeout)
-	for sleep(ctx, n.g.cfg.Heartbeat) {
-		// The answer is that there is a rebalance, which is no news.
-		_, _ = api.Heartbeat(ctx, &kafkago.HeartbeatRequest{
-			GroupID: n.gen.GroupID, GenerationID: n.gen.ID, MemberID: n.gen.MemberID,
-		})
+	for sleep(finished, n.g.cfg.Heartbeat) {
+		n.offsets.repeat()
+		if n.store(process) != nil {
+			break // it has been given up already, and may only finish
+		}
 	}
+	<-finished.Done()
+	_ = n.store(process) // logged; what is not kept comes again
 }
 
 // commit stores offsets while there are new ones. It is the only goroutine
@@ -90,7 +92,7 @@ func (n *generation) commit(ctx context.Context) error {
 		case <-n.offsets.marked:
 		}
 		if !sleep(ctx, n.g.cfg.CommitInterval) {
-			return nil // flush follows
+			return nil // drain follows
 		}
 		if err := n.store(ctx); err != nil {
 			return err
@@ -116,12 +118,6 @@ func (n *generation) store(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// flush commits what the workers finished after the generation was over. The
-// coordinator takes it as long as it waits for this member.
-func (n *generation) flush(process context.Context) {
-	_ = n.store(process) // logged; what is not kept comes again
 }
 
 // watch runs on the leader, which alone knows what was distributed. It ends

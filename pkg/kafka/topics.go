@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 )
+
+// How old the administration's view of the cluster may be.
+const adminTTL = 100 * time.Millisecond
 
 // TopicSpec is a topic as the product wants it.
 type TopicSpec struct {
@@ -52,7 +56,7 @@ func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) ([]TopicRe
 	if err != nil {
 		return nil, err
 	}
-	if reports, err = a.check(ctx, specs); err != nil {
+	if reports, err = a.awaitAll(ctx, specs); err != nil {
 		return nil, err
 	}
 	for i := range reports {
@@ -83,12 +87,32 @@ func (c *Client) admin(specs []TopicSpec) admin {
 	}
 	conns := newNetwork(c.cfg.DialTimeout)
 	transport := c.newTransport(conns, names)
+	transport.MetadataTTL = adminTTL
 	return admin{
 		api: &kafkago.Client{Addr: c.addr, Timeout: requestTimeout, Transport: transport},
 		close: func() {
 			transport.CloseIdleConnections()
 			conns.close()
 		},
+	}
+}
+
+// awaitAll checks until every topic exists: the brokers learn of a new topic
+// some time after the controller has made it.
+func (a admin) awaitAll(ctx context.Context, specs []TopicSpec) ([]TopicReport, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	for {
+		reports, err := a.check(ctx, specs)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(reports, func(r TopicReport) bool { return r.Missing }) {
+			return reports, nil
+		}
+		if !sleep(ctx, adminTTL/2) {
+			return nil, fmt.Errorf("wait for new topics: %w", ctx.Err())
+		}
 	}
 }
 

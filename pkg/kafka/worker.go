@@ -25,6 +25,9 @@ type worker struct {
 func newWorker(g *Group, at topicPartition, start int64, o *offsets) *worker {
 	w := &worker{g: g, at: at, offsets: o, next: start}
 	w.visible.Store(-1)
+	if start >= 0 {
+		o.start(at, start)
+	}
 	return w
 }
 
@@ -57,6 +60,7 @@ func (w *worker) read(ctx context.Context) (fetched, error) {
 			return fetched{}, err
 		}
 		w.next = first
+		w.offsets.start(w.at, first)
 	}
 	got, err := w.g.cfg.Client.fetch(ctx, w.at, w.next)
 	if errors.Is(err, kafkago.OffsetOutOfRange) {
