@@ -48,8 +48,8 @@ up: secrets ## The containers of docker-compose.yml, built and healthy (needs Do
 	docker compose up --build --detach --wait
 
 .PHONY: secrets
-secrets: ## Make the secrets of the containers, once, in .dev/secrets
-	@.ci/secrets .dev/secrets
+secrets: ## Make the secrets of the containers, once
+	@.ci/secrets deploy/docker/secrets
 
 .PHONY: down
 down: ## Stop and remove the containers; their data stays in volumes

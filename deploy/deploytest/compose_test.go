@@ -19,7 +19,7 @@ const ours = "prefsd/"
 
 func project(t *testing.T) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{root + "/docker-compose.yml"}, cli.WithWorkingDirectory(root))
+	options, err := cli.NewProjectOptions([]string{root + "/docker-compose.yml"}, cli.WithWorkingDirectory(root), cli.WithProfiles([]string{"*"}))
 	require.NoError(t, err)
 	loaded, err := options.LoadProject(t.Context())
 	require.NoError(t, err)
@@ -38,7 +38,7 @@ func isOurs(s types.ServiceConfig) bool {
 
 func TestComposeHasEveryPart(t *testing.T) {
 	t.Parallel()
-	require.ElementsMatch(t, []string{"postgres", "kafka", "migrate", "topics", "api", "consumer"}, project(t).ServiceNames())
+	require.ElementsMatch(t, []string{"postgres", "kafka", "migrate", "topics", "api", "consumer", "prefsctl"}, project(t).ServiceNames())
 }
 
 func TestImagesArePinned(t *testing.T) {
@@ -118,6 +118,6 @@ func TestSecretsComeFromFiles(t *testing.T) {
 		}
 	}
 	for name, s := range p.Secrets {
-		require.Contains(t, s.File, "/.dev/secrets/", "%s is never committed", name)
+		require.Contains(t, s.File, "/deploy/docker/secrets/", "%s is never committed", name)
 	}
 }
