@@ -18,7 +18,8 @@ export SEED
 
 BIN            := $(CACHE)/bin
 SUITE          := .ci/suite
-GOTEST          = go test -race -shuffle=$(SEED) -timeout=$(TIMEOUT)
+GOTESTFLAGS     = -race -shuffle=$(SEED) -timeout=$(TIMEOUT)
+GOTEST          = go test $(GOTESTFLAGS)
 TIMEOUT        ?= 10m
 FUZZTIME       ?= 60s
 NESTED_MODULES := deploy/deploytest
@@ -96,7 +97,7 @@ test-docker: ## Store and broker suites on containers (REQUIRE_DOCKER=1 makes a 
 
 .PHONY: mutants
 mutants: ## Planted defects, each of which a suite must catch
-	@$(SUITE) $@ $(GOTEST) -tags mutants -run Mutant ./...
+	@$(SUITE) $@ .ci/mutants $(GOTESTFLAGS)
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Every fuzz target for 10 seconds
