@@ -63,7 +63,7 @@ func TestDefaultsThenVariablesThenFlags(t *testing.T) {
 			AccountEvents: "account.events", UserEvents: "user.events", PreferencesEvents: "preferences.events",
 			PreferencesCleaned: "preferences.cleaned", DeadLetters: "preferences.dead-letters",
 		},
-		Relay: config.Relay{Enabled: true},
+		Relay: config.Relay{Enabled: true, Name: "main"},
 		Log:   config.Log{Format: "json"},
 		Addr:  ":8080", Timeout: 30 * time.Second,
 	}, cfg))
@@ -205,7 +205,7 @@ func TestDescribeShowsEverythingButSecrets(t *testing.T) {
 	require.Equal(t, time.UTC, line.Time.Location())
 	for key, want := range map[string]any{
 		"database_url": "[secret]", "database_max_conns": 16.0, "migrate": "off", "kafka_tls_enabled": "on", "kafka_tls_ca_file": "",
-		"kafka_sasl_password": "", "token": "", "timeout": "30s", "log_level": "INFO", "http_addr": ":8080", "cell": "main", "relay": "on",
+		"kafka_sasl_password": "", "token": "", "timeout": "30s", "log_level": "INFO", "http_addr": ":8080", "cell": "main", "relay": "on", "relay_name": "main",
 	} {
 		require.Equal(t, want, line.Config[key], key)
 	}

@@ -155,6 +155,15 @@ var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 // Relay says whether a process takes part in publishing events.
 type Relay struct {
 	Enabled Switch `name:"relay" default:"on" help:"Whether this process may become the one that publishes events: on or off."`
+	Name    string `name:"relay-name" default:"main" help:"Which relay of the database this is; processes of one name share its lease and its cursor."`
+}
+
+// Validate refuses a relay without a name.
+func (r Relay) Validate() error {
+	if r.Enabled && r.Name == "" {
+		return errors.New("--relay-name must not be empty")
+	}
+	return nil
 }
 
 // Log says how much is logged and in which form.
