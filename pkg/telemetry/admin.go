@@ -20,20 +20,20 @@ type Check struct {
 	Ready func(ctx context.Context) error
 }
 
-// NotReady names what a process waits for. Reasons are left out: they hold
+// NotReadyError names what a process waits for. Reasons are left out: they hold
 // addresses and the words of other systems.
-type NotReady struct {
+type NotReadyError struct {
 	Waiting []string
 	cause   error
 }
 
 // Error implements error; unlike the answer, it has the reasons.
-func (e *NotReady) Error() string {
+func (e *NotReadyError) Error() string {
 	return "not ready: " + strings.Join(e.Waiting, ", ") + ": " + e.cause.Error()
 }
 
 // Unwrap returns the reasons.
-func (e *NotReady) Unwrap() error { return e.cause }
+func (e *NotReadyError) Unwrap() error { return e.cause }
 
 // All is ready when every check is. It asks them at the same time; whoever does
 // not answer in time is not ready.
@@ -49,7 +49,7 @@ func All(checks ...Check) func(ctx context.Context) error {
 		for _, c := range checks {
 			go func() { answers <- answer{c.Name, c.Ready(ctx)} }()
 		}
-		var missing NotReady
+		var missing NotReadyError
 		var causes []error
 		for range checks {
 			if a := <-answers; a.err != nil {
@@ -80,7 +80,7 @@ func AdminHandler(ready func(ctx context.Context) error, metrics http.Handler) h
 			return
 		}
 		body := statusJSON{Status: "not ready"}
-		if missing, ok := errors.AsType[*NotReady](err); ok {
+		if missing, ok := errors.AsType[*NotReadyError](err); ok {
 			body.Waiting = missing.Waiting
 		}
 		answer(w, http.StatusServiceUnavailable, body)
