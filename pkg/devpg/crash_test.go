@@ -111,15 +111,6 @@ func TestAStaleFileThatNamesAnotherProcessIsIgnored(t *testing.T) {
 	require.False(t, second.Adopted())
 }
 
-func TestAnUnfinishedDirectoryIsBegunAgain(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(openDir(t), "pg")
-	half := dir + ".new-123"
-	require.NoError(t, os.MkdirAll(filepath.Join(half, "base"), 0o755))
-	start(t, devpg.Options{DataDir: dir})
-	require.NoDirExists(t, half)
-}
-
 // needsRoot ends the test for others than root: who else would start a server
 // as somebody else. The opposite case is what all other tests are then.
 func needsRoot(t *testing.T) {
@@ -159,28 +150,7 @@ func TestRootServesAClosedDirectoryFromAnotherPlace(t *testing.T) {
 	require.NoError(t, fresh.Close())
 }
 
-func TestRootKeepsTheOwnerOfTheData(t *testing.T) {
-	t.Parallel()
-	needsRoot(t)
-	nobody := lookUp(t, "nobody")
-	base := openDir(t)
-	require.NoError(t, os.Chown(base, int(nobody.Uid), int(nobody.Gid)))
-	dir := filepath.Join(base, "pg")
-	program, at := holder(t, publicCopy(t), dir, &syscall.SysProcAttr{Credential: nobody})
-	do(t, at, `create table kept as select 42 as n`)
-	require.NoError(t, program.Process.Kill())
-	_ = program.Wait()
-
-	s := start(t, devpg.Options{DataDir: dir})
-	require.Equal(t, "42", ask(t, s.URL(), `select n::text from kept`))
-	info, err := os.Stat(filepath.Join(dir, "postmaster.pid"))
-	require.NoError(t, err)
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	require.True(t, ok)
-	require.Equal(t, nobody.Uid, stat.Uid)
-}
-
-func TestAnOrdinaryUserWithoutAHomeCanServe(t *testing.T) {
+func TestAnOrdinaryUserWithoutAHomeServesAndRootFollows(t *testing.T) {
 	t.Parallel()
 	needsRoot(t)
 	nobody := lookUp(t, "nobody")
@@ -189,12 +159,21 @@ func TestAnOrdinaryUserWithoutAHomeCanServe(t *testing.T) {
 	dir := filepath.Join(base, "pg")
 	program, at := holder(t, publicCopy(t), dir, &syscall.SysProcAttr{Credential: nobody})
 	require.Equal(t, dir, ask(t, at, `show data_directory`))
+	do(t, at, `create table kept as select 42 as n`)
 	require.NoError(t, program.Process.Kill())
 	_ = program.Wait()
 	await(t, "the farewell of the server", func() bool {
 		_, err := os.Stat(filepath.Join(dir, "postmaster.pid"))
 		return errors.Is(err, os.ErrNotExist)
 	})
+
+	s := start(t, devpg.Options{DataDir: dir})
+	require.Equal(t, "42", ask(t, s.URL(), `select n::text from kept`))
+	info, err := os.Stat(filepath.Join(dir, "postmaster.pid"))
+	require.NoError(t, err)
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	require.True(t, ok)
+	require.Equal(t, nobody.Uid, stat.Uid, "the server goes on as the owner of its data")
 }
 
 func lookUp(t *testing.T, name string) *syscall.Credential {
