@@ -106,7 +106,8 @@ func (q PageQuery) key(it Item) string {
 	case SortByEntityID:
 		return it.EntityID
 	default:
-		return fmt.Sprintf("%010d", it.Order)
+		// The order of an item changes when one before it goes; its position does not.
+		return fmt.Sprintf("%010d", it.Position)
 	}
 }
 

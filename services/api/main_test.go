@@ -187,7 +187,7 @@ type caller struct {
 
 func (w *world) as(subject string, scopes ...string) caller {
 	w.Helper()
-	return caller{w, token(w, subject, scopes...)}
+	return caller{w, token(w.T, subject, scopes...)}
 }
 
 func (w *world) system() caller { return w.as("svc", auth.ScopeSystem) }

@@ -3,8 +3,11 @@ package api
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
@@ -20,6 +23,12 @@ const (
 	paramPageToken = "pageToken"
 	paramUserID    = middleware.ParamUserID
 	paramForce     = "force"
+)
+
+// Values of sortOrder.
+const (
+	ascending  = "asc"
+	descending = "desc"
 )
 
 // listQuery is what a read of a list asks for.
@@ -39,25 +48,22 @@ func readListQuery(q url.Values, caller string) (listQuery, error) {
 	}
 	if q.Has(paramUserID) {
 		out.userID = q.Get(paramUserID)
-		if out.userID == "" || len(out.userID) > preferences.MaxUserID {
-			add(paramUserID, fmt.Sprintf("must be 1 to %d bytes long", preferences.MaxUserID))
+		if !isUserID(out.userID) {
+			add(paramUserID, fmt.Sprintf("must be 1 to %d bytes of text without control characters", preferences.MaxUserID))
 		}
 	}
-	if text := q.Get(paramSortBy); text != "" {
-		out.page.SortBy = preferences.SortBy(text)
-		if !isSort(out.page.SortBy) {
+	if q.Has(paramSortBy) {
+		out.page.SortBy = preferences.SortBy(q.Get(paramSortBy))
+		if !slices.Contains(preferences.Sorts(), out.page.SortBy) {
 			add(paramSortBy, "must be one of: "+sorts())
 		}
 	}
-	switch q.Get(paramSortOrder) {
-	case "", "asc":
-	case "desc":
-		out.page.Descending = true
-	default:
-		add(paramSortOrder, "must be asc or desc")
+	out.page.Descending = q.Get(paramSortOrder) == descending
+	if q.Has(paramSortOrder) && !out.page.Descending && q.Get(paramSortOrder) != ascending {
+		add(paramSortOrder, "must be "+ascending+" or "+descending)
 	}
-	if text := q.Get(paramPageSize); text != "" {
-		size, err := strconv.ParseInt(text, 10, 32)
+	if q.Has(paramPageSize) {
+		size, err := strconv.ParseInt(q.Get(paramPageSize), 10, 32)
 		if err != nil || size < 0 {
 			add(paramPageSize, fmt.Sprintf("must be a whole number from 0; 0 means the default, more than %d means %d", preferences.MaxItems, preferences.MaxItems))
 		}
@@ -69,13 +75,9 @@ func readListQuery(q url.Values, caller string) (listQuery, error) {
 	return out, nil
 }
 
-func isSort(s preferences.SortBy) bool {
-	for _, known := range preferences.Sorts() {
-		if s == known {
-			return true
-		}
-	}
-	return false
+// isUserID says whether a token could have that subject.
+func isUserID(id string) bool {
+	return id != "" && len(id) <= preferences.MaxUserID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }
 
 func sorts() string {
