@@ -129,7 +129,7 @@ type Exile struct {
 	Place
 	Reason    Reason
 	Error     string
-	Attempts  int       // refusals to add to those it had
+	Attempts  int32     // refusals to add to those it had
 	BlockedBy uuid.UUID // for ReasonBlocked
 }
 
