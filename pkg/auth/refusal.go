@@ -14,18 +14,18 @@ var refusals = []struct {
 	cause   error
 	message string
 }{
-	{errCritical, "the token has critical extensions that are not understood"},
-	{errType, "the token is not an access token"},
-	{errUnknownKey, "the token is not signed by a trusted key"},
-	{jwt.ErrTokenSignatureInvalid, "the token is not signed by a trusted key"},
-	{jwt.ErrTokenMalformed, "the token is not a well-formed JWT"},
-	{jwt.ErrTokenRequiredClaimMissing, "the token lacks exp, iss or aud"},
-	{jwt.ErrTokenExpired, "the token has expired"},
-	{jwt.ErrTokenNotValidYet, "the token is not valid yet"},
-	{jwt.ErrTokenUsedBeforeIssued, "the token was issued in the future"},
-	{jwt.ErrTokenInvalidAudience, "the token is not meant for this service"},
-	{jwt.ErrTokenInvalidIssuer, "the token comes from an issuer that is not trusted"},
-	{errSubject, "the token names no usable subject"},
+	{errCritical, "The token has critical extensions that are not understood."},
+	{errType, "The token is not an access token."},
+	{errUnknownKey, "The token is not signed by a trusted key."},
+	{jwt.ErrTokenSignatureInvalid, "The token is not signed by a trusted key."},
+	{jwt.ErrTokenMalformed, "The token is not a well-formed JWT."},
+	{jwt.ErrTokenRequiredClaimMissing, "The token lacks exp, iss or aud."},
+	{jwt.ErrTokenExpired, "The token has expired."},
+	{jwt.ErrTokenNotValidYet, "The token is not valid yet."},
+	{jwt.ErrTokenUsedBeforeIssued, "The token was issued in the future."},
+	{jwt.ErrTokenInvalidAudience, "The token is not meant for this service."},
+	{jwt.ErrTokenInvalidIssuer, "The token comes from an issuer that is not trusted."},
+	{errSubject, "The token names no usable subject."},
 }
 
 // explain turns the error of a token into a fault. Faults that say that the keys
@@ -39,5 +39,5 @@ func explain(err error) error {
 			return refuse(err, r.message)
 		}
 	}
-	return refuse(err, "the token is not valid")
+	return refuse(err, "The token is not valid.")
 }

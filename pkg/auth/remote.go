@@ -100,7 +100,7 @@ func (r *remote) ready() error {
 }
 
 func (r *remote) unavailable() error {
-	return fault.New(fault.Unavailable, fault.ReasonUnavailable, "the keys that tokens are verified with are not available").
+	return fault.New(fault.Unavailable, fault.ReasonUnavailable, "Tokens cannot be verified at the moment. Try again soon.").
 		Because(r.state.Load().err)
 }
 
@@ -110,7 +110,7 @@ func (r *remote) newer(ctx context.Context, seen *keySet) (*keySet, error) {
 	select {
 	case r.one <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fault.New(fault.Unavailable, fault.ReasonUnavailable, "the keys that tokens are verified with did not come in time").
+		return nil, fault.New(fault.Unavailable, fault.ReasonUnavailable, "Tokens cannot be verified at the moment. Try again soon.").
 			Because(ctx.Err())
 	}
 	defer func() { <-r.one }()

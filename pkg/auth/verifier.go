@@ -136,9 +136,9 @@ type verifiedToken struct {
 func (v *Verifier) Verify(ctx context.Context, token string) (Principal, error) {
 	switch {
 	case token == "":
-		return Principal{}, refuse(nil, "a bearer token is required")
+		return Principal{}, refuse(nil, "Send a bearer token.")
 	case len(token) > maxToken:
-		return Principal{}, refuse(nil, "the token is too long")
+		return Principal{}, refuse(nil, "The token is too long.")
 	}
 	keys, err := v.source.current(ctx)
 	if err != nil {

@@ -80,14 +80,14 @@ func badTokens(tb testing.TB) map[string][2]string {
 	header := func(changes map[string]any) string { return ed.sign(tb, with(nil), changes) }
 	good := ed.sign(tb, with(nil), nil)
 	const (
-		untrusted, malformed = "the token is not signed by a trusted key", "the token is not a well-formed JWT"
-		lacks, subject       = "the token lacks exp, iss or aud", "the token names no usable subject"
-		invalid, wrongType   = "the token is not valid", "the token is not an access token"
-		critical             = "the token has critical extensions that are not understood"
+		untrusted, malformed = "The token is not signed by a trusted key.", "The token is not a well-formed JWT."
+		lacks, subject       = "The token lacks exp, iss or aud.", "The token names no usable subject."
+		invalid, wrongType   = "The token is not valid.", "The token is not an access token."
+		critical             = "The token has critical extensions that are not understood."
 		exp, edHeader        = `,"exp":33000000000,"iss":"https://idp.example","aud":"prefs"}`, `{"alg":"EdDSA","kid":"ed"}`
 	)
 	return map[string][2]string{
-		"nothing":                   {"", "a bearer token is required"},
+		"nothing":                   {"", "Send a bearer token."},
 		"one word":                  {"secret", malformed},
 		"two parts":                 {"e30.e30", malformed},
 		"four parts":                {good + ".x", malformed},
@@ -116,7 +116,7 @@ func badTokens(tb testing.TB) map[string][2]string {
 		"key id is SQL":             {header(map[string]any{"kid": "' or 1=1 --"}), untrusted},
 		"key id is a number":        {header(map[string]any{"kid": 7}), untrusted},
 		"key id is null":            {ed.signRaw(tb, `{"alg":"EdDSA","kid":null}`, "{}"), untrusted},
-		"key id of a megabyte":      {header(map[string]any{"kid": strings.Repeat("k", 1<<20)}), "the token is too long"},
+		"key id of a megabyte":      {header(map[string]any{"kid": strings.Repeat("k", 1<<20)}), "The token is too long."},
 		"keys from the token":       {k["unknown"].sign(tb, with(nil), map[string]any{"jku": "http://evil/keys", "jwk": k["unknown"].jwk(nil)}), untrusted},
 		"changed payload":           {strings.Split(good, ".")[0] + "." + strings.Split(claims(map[string]any{"sub": "bob"}), ".")[1] + "." + strings.Split(good, ".")[2], untrusted},
 		"critical extension":        {header(map[string]any{"crit": []string{"exp2"}}), critical},
@@ -125,22 +125,22 @@ func badTokens(tb testing.TB) map[string][2]string {
 		"logout token":              {header(map[string]any{"typ": "logout+jwt"}), wrongType},
 		"type is a number":          {header(map[string]any{"typ": 1}), wrongType},
 		"no expiry":                 {claims(map[string]any{"exp": nil}), lacks},
-		"expired":                   {claims(map[string]any{"exp": now.Add(-time.Minute).Unix()}), "the token has expired"},
-		"expired long ago":          {claims(map[string]any{"exp": 1}), "the token has expired"},
+		"expired":                   {claims(map[string]any{"exp": now.Add(-time.Minute).Unix()}), "The token has expired."},
+		"expired long ago":          {claims(map[string]any{"exp": 1}), "The token has expired."},
 		"expiry is 1e300":           {claims(map[string]any{"exp": 1e300}), invalid},
 		"expiry is negative":        {claims(map[string]any{"exp": -1e300}), invalid},
 		"expiry is a string":        {claims(map[string]any{"exp": "2999-01-01"}), malformed},
 		"expiry is null":            {ed.signRaw(tb, edHeader, `{"sub":"alice","exp":null,"iss":"https://idp.example","aud":"prefs"}`), lacks},
-		"not yet":                   {claims(map[string]any{"nbf": now.Add(2 * time.Minute).Unix()}), "the token is not valid yet"},
-		"issued in the future":      {claims(map[string]any{"iat": now.Add(time.Hour).Unix()}), "the token was issued in the future"},
+		"not yet":                   {claims(map[string]any{"nbf": now.Add(2 * time.Minute).Unix()}), "The token is not valid yet."},
+		"issued in the future":      {claims(map[string]any{"iat": now.Add(time.Hour).Unix()}), "The token was issued in the future."},
 		"issued at a string":        {claims(map[string]any{"iat": "now"}), malformed},
-		"wrong audience":            {claims(map[string]any{"aud": "other"}), "the token is not meant for this service"},
-		"audience contains ours":    {claims(map[string]any{"aud": "prefs.evil"}), "the token is not meant for this service"},
+		"wrong audience":            {claims(map[string]any{"aud": "other"}), "The token is not meant for this service."},
+		"audience contains ours":    {claims(map[string]any{"aud": "prefs.evil"}), "The token is not meant for this service."},
 		"no audience":               {claims(map[string]any{"aud": nil}), lacks},
 		"empty audience":            {claims(map[string]any{"aud": []string{}}), lacks},
 		"audience is a number":      {claims(map[string]any{"aud": 7}), malformed},
-		"wrong issuer":              {claims(map[string]any{"iss": "https://evil"}), "the token comes from an issuer that is not trusted"},
-		"issuer with a slash":       {claims(map[string]any{"iss": issuer + "/"}), "the token comes from an issuer that is not trusted"},
+		"wrong issuer":              {claims(map[string]any{"iss": "https://evil"}), "The token comes from an issuer that is not trusted."},
+		"issuer with a slash":       {claims(map[string]any{"iss": issuer + "/"}), "The token comes from an issuer that is not trusted."},
 		"no issuer":                 {claims(map[string]any{"iss": nil}), lacks},
 		"no subject":                {claims(map[string]any{"sub": nil}), subject},
 		"empty subject":             {claims(map[string]any{"sub": ""}), subject},

@@ -244,6 +244,20 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	require.Len(t, wrong, 3, "what was found before the end counts too")
 }
 
+func TestTheMessageIsASentence(t *testing.T) {
+	t.Parallel()
+	for document, want := range map[string]string{
+		`[]`:                     "The document must be an object, but is an array.",
+		`{"force":1}`:            "force must be true or false, but is a number.",
+		`{"force":1,"domain":2}`: "The document has 2 problems. The first: force must be true or false, but is a number.",
+	} {
+		var body bodyJSON
+		f, ok := errors.AsType[*fault.Error](ijson.Decode([]byte(document), &body))
+		require.True(t, ok)
+		require.Equal(t, want, f.Message)
+	}
+}
+
 func TestProblemsAreBounded(t *testing.T) {
 	t.Parallel()
 	flood := `{"preferences":[` + strings.Repeat(`{"x":1},`, 5000) + `{}]}`

@@ -183,9 +183,9 @@ type nameSet struct {
 
 func (s *nameSet) add(p *parser, name string) bool {
 	if s.index != nil {
-		_, known := s.index[name]
+		before := len(s.index)
 		s.index[name] = struct{}{}
-		return !known
+		return len(s.index) > before
 	}
 	own := p.names[s.from:]
 	for _, n := range own {

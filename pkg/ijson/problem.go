@@ -86,22 +86,32 @@ func (p *parser) fault() error {
 		reason = fault.ReasonTooManyItems
 	case wrong:
 	}
-	first := violations[0]
-	if len(violations) == 1 {
-		return fault.New(fault.Invalid, reason, "%s %s", first.Field, first.Description).Violating(first)
+	return fault.New(fault.Invalid, reason, "%s", summary(p.problems)).Violating(violations...)
+}
+
+// summary is one sentence for people who see no more than that.
+func summary(problems []problem) string {
+	subject := problems[0].path
+	if subject == wholeDocument {
+		subject = "The document"
 	}
-	return fault.New(fault.Invalid, reason, "%d problems, the first: %s %s", len(violations), first.Field, first.Description).
-		Violating(violations...)
+	first := subject + " " + problems[0].text + "."
+	if len(problems) == 1 {
+		return first
+	}
+	return fmt.Sprintf("The document has %d problems. The first: %s", len(problems), first)
 }
 
 // ReasonInvalidJSON says that a document is not I-JSON at all.
 const ReasonInvalidJSON fault.Reason = "INVALID_JSON"
 
-// render spells a path the way a programmer would: preferences[3].order. The
-// document itself is $.
+// wholeDocument is the path of the document itself.
+const wholeDocument = "$"
+
+// render spells a path the way a programmer would: preferences[3].order.
 func render(path []step) string {
 	if len(path) == 0 {
-		return "$"
+		return wholeDocument
 	}
 	var b strings.Builder
 	for _, s := range path {

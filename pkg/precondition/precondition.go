@@ -73,7 +73,7 @@ func Parse(ifMatch, ifNoneMatch []string) (Conditions, error) {
 	if len(bad) > 1 {
 		names += " and " + bad[1].Field
 	}
-	return Conditions{}, fault.New(fault.Invalid, fault.ReasonMalformedCondition, "%s cannot be read as a list of entity tags", names).
+	return Conditions{}, fault.New(fault.Invalid, fault.ReasonMalformedCondition, "%s cannot be read.", names).
 		Violating(bad...)
 }
 
