@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -61,7 +62,7 @@ func New(o Options) (*Consumer, error) {
 		o.Now = time.Now
 	}
 	if o.NewID == nil {
-		o.NewID = func() uuid.UUID { return uuid.Must(uuid.NewV7()) }
+		o.NewID = preferences.NewID
 	}
 	r, err := newRoutes(o.Domains)
 	if err != nil {
@@ -104,7 +105,7 @@ func (c *Consumer) Settle(ctx context.Context, r events.Record, attempt int) err
 	}
 	outcome := Retried
 	if err == nil {
-		outcome, err = c.handle(ctx, r, e)
+		outcome, err = c.survive(ctx, r, e)
 	}
 	if err != nil {
 		outcome, err = c.dispose(ctx, failure{record: r, event: e, attempt: attempt, cause: err})
@@ -121,6 +122,17 @@ func (c *Consumer) Settle(ctx context.Context, r events.Record, attempt int) err
 	}
 	c.Record(s)
 	return err
+}
+
+// survive turns a panic into an unknown error. Otherwise one record that finds a
+// bug would end every process that its partition is given to.
+func (c *Consumer) survive(ctx context.Context, r events.Record, e events.Event) (o Outcome, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			o, err = Retried, fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.handle(ctx, r, e)
 }
 
 // Gate holds every partition back while the database does not answer: one ping

@@ -1,0 +1,71 @@
+package consumer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/prefsd/prefsd/pkg/config"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// Config is everything that the consumer can be told.
+type Config struct {
+	AdminAddr  string            `name:"admin-addr" default:"127.0.0.1:9091" help:"Where health and metrics are; it must not be reachable from outside."`
+	Group      string            `name:"kafka-group" default:"prefsd" help:"Consumer group; deployments that share a Kafka cluster need one each."`
+	Deployment config.Deployment `embed:""`
+	Database   config.Database   `embed:""`
+	Kafka      config.Kafka      `embed:""`
+	Topics     config.Topics     `embed:""`
+	Relay      config.Relay      `embed:""`
+	Log        config.Log        `embed:""`
+
+	// Version is that of the binary.
+	Version string `kong:"-"`
+	// Listener is used instead of AdminAddr by those who have one already.
+	Listener net.Listener `kong:"-"`
+}
+
+const maxGroup = 249
+
+// Validate refuses a group that the inbox could not tell from another one.
+func (c Config) Validate() error {
+	if strings.TrimSpace(c.Group) != c.Group || c.Group == "" || len(c.Group) > maxGroup {
+		return fmt.Errorf("--kafka-group must be 1 to %d characters without spaces around them, not %q", maxGroup, c.Group)
+	}
+	return nil
+}
+
+// domains are those of the file, or the built-in ones on the topic that is
+// configured for them.
+func (c Config) domains() (preferences.Domains, error) {
+	if c.Deployment.DomainsFile == "" {
+		all := preferences.DefaultDomains().All()
+		all[0].Events.Topic = c.Topics.AccountEvents
+		return preferences.NewDomains(all)
+	}
+	text, err := os.ReadFile(c.Deployment.DomainsFile)
+	if err != nil {
+		return preferences.Domains{}, fmt.Errorf("--domains-file: %w", err)
+	}
+	d, err := preferences.ParseDomains(text)
+	if err != nil {
+		return preferences.Domains{}, fmt.Errorf("--domains-file %s: %w", c.Deployment.DomainsFile, err)
+	}
+	return d, c.checkTopics(d)
+}
+
+// checkTopics refuses to consume what this service publishes: an event would
+// beget events for ever.
+func (c Config) checkTopics(d preferences.Domains) error {
+	var errs []error
+	for _, topic := range d.Topics() {
+		switch topic {
+		case c.Topics.PreferencesEvents, c.Topics.PreferencesCleaned, c.Topics.DeadLetters:
+			errs = append(errs, fmt.Errorf("--domains-file: %s is a topic of our own", topic))
+		}
+	}
+	return errors.Join(errs...)
+}
