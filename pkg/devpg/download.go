@@ -56,7 +56,18 @@ func (o Options) download(ctx context.Context, acc *account) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return pinned.fetch(ctx, cmp.Or(o.RegistryURL, defaultRegistry), cache)
+	registry := cmp.Or(o.RegistryURL, defaultRegistry)
+	if o.Downloading != nil && !hasServer(pinned.bin(cache)) {
+		o.Downloading(registry+pinned.path(), cache)
+	}
+	return pinned.fetch(ctx, registry, cache)
+}
+
+// bin is where the archive's programs are once it is unpacked in the cache.
+func (a archive) bin(cache string) string { return filepath.Join(a.target(cache), "bin") }
+
+func (a archive) target(cache string) string {
+	return filepath.Join(cache, "postgresql-"+downloadVersion+"-"+a.name)
 }
 
 // cacheDir finds a directory that we can write and the account can read. Root's
@@ -87,8 +98,7 @@ func (o Options) cacheDir(ctx context.Context, acc *account) (string, error) {
 // fetch downloads, verifies and unpacks an archive once. Processes that want it
 // at the same moment wait for the first one.
 func (a archive) fetch(ctx context.Context, registry, cache string) (string, error) {
-	target := filepath.Join(cache, "postgresql-"+downloadVersion+"-"+a.name)
-	bin := filepath.Join(target, "bin")
+	target, bin := a.target(cache), a.bin(cache)
 	if hasServer(bin) {
 		return bin, nil
 	}
