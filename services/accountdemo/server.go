@@ -75,7 +75,9 @@ func (s *server) routes() *echo.Echo {
 		AllowHeaders: []string{echo.HeaderAuthorization, echo.HeaderContentType},
 		AllowMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
 	}))
-	e.GET("/livez", func(c echo.Context) error { return c.NoContent(http.StatusOK) })
+	alive := func(c echo.Context) error { return c.NoContent(http.StatusOK) }
+	e.GET("/livez", alive)
+	e.GET("/readyz", alive) // it keeps changes also while the broker is away
 	e.GET("/accounts", s.list)
 	e.POST("/accounts", s.create)
 	e.DELETE("/accounts/:id", s.remove)
