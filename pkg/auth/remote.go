@@ -42,6 +42,7 @@ func (f fixed) run(ctx context.Context) error {
 type remote struct {
 	Config
 
+	name    string // the URL without its password
 	log     *slog.Logger
 	state   atomic.Pointer[fetched]
 	one     chan struct{} // held by the one who fetches
@@ -61,7 +62,7 @@ func newRemote(cfg Config, log *slog.Logger) (*remote, error) {
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" {
 		return nil, errors.New("auth: the URL of the key set must be an absolute http or https URL")
 	}
-	r := &remote{Config: cfg, log: log, one: make(chan struct{}, 1), unknown: rate.NewLimiter(rate.Every(cfg.UnknownEvery), 1)}
+	r := &remote{Config: cfg, name: u.Redacted(), log: log, one: make(chan struct{}, 1), unknown: rate.NewLimiter(rate.Every(cfg.UnknownEvery), 1)}
 	r.state.Store(&fetched{})
 	return r, nil
 }
@@ -171,11 +172,11 @@ func (r *remote) fetch(ctx context.Context) {
 	r.state.Store(&after)
 	switch {
 	case err != nil && before.err == nil:
-		r.log.WarnContext(ctx, "keys cannot be fetched", slog.String("url", r.JWKSURL), slog.Any("error", err))
+		r.log.WarnContext(ctx, "keys cannot be fetched", slog.String("url", r.name), slog.Any("error", err))
 	case err == nil && after.keys != before.keys:
-		r.log.InfoContext(ctx, "keys were fetched", slog.String("url", r.JWKSURL), slog.Int("keys", len(after.keys.keys)))
+		r.log.InfoContext(ctx, "keys were fetched", slog.String("url", r.name), slog.Int("keys", len(after.keys.keys)))
 	case err == nil && before.err != nil:
-		r.log.InfoContext(ctx, "keys can be fetched again", slog.String("url", r.JWKSURL))
+		r.log.InfoContext(ctx, "keys can be fetched again", slog.String("url", r.name))
 	}
 }
 

@@ -3,6 +3,8 @@ package ijson_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -56,6 +58,7 @@ func BenchmarkHostile(b *testing.B) {
 		"names":    `{"preferences":[{"attributes":{` + names.String() + `"z":0}}]}`,
 		"items":    `{"preferences":[` + strings.Repeat("{},", 1<<20/3) + `{}]}`,
 		"numbers":  `{"preferences":[{"attributes":[` + strings.Repeat("1.7976931348623157e308,", 1<<20/23) + `0]}]}`,
+		"digits":   `{"preferences":[{"attributes":[` + strings.Repeat(strconv.FormatFloat(math.SmallestNonzeroFloat64, 'e', 750, 64)+",", 1<<20/758) + `0]}]}`,
 		"escapes":  `{"preferences":[{"attributes":["` + strings.Repeat(`\u0041`, 1<<20/6) + `"]}]}`,
 		"problems": `{"preferences":[` + strings.Repeat(`"",`, 1<<20/3) + `{}]}`,
 	} {
