@@ -25,7 +25,7 @@ func (b backoff) ceiling(retry int) time.Duration {
 // together do not come back together.
 func (b backoff) delay(retry int) time.Duration {
 	spread := b.ceiling(retry) - b.low
-	return b.low + rand.N(spread+1) //nolint:gosec // spreads load, keeps no secret
+	return b.low + rand.N(spread+1)
 }
 
 // wait sleeps before the given retry. It reports false when ctx ended first.

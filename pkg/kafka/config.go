@@ -121,11 +121,11 @@ type Client struct {
 // process starts is the same outage as one that goes away later.
 func Open(cfg Config) (*Client, error) {
 	if len(cfg.Brokers) == 0 {
-		return nil, errors.New("no Kafka broker is configured")
+		return nil, errors.New("no broker is configured")
 	}
 	for _, b := range cfg.Brokers {
 		if _, _, err := net.SplitHostPort(b); err != nil {
-			return nil, fmt.Errorf("Kafka broker %q is not host:port: %w", b, err)
+			return nil, fmt.Errorf("broker %q is not host:port: %w", b, err)
 		}
 	}
 	if cfg.DialTimeout <= 0 {

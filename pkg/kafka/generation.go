@@ -108,12 +108,12 @@ func (n *generation) store(ctx context.Context) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	err := n.gen.CommitOffsets(batch) //nolint:contextcheck // bounded by the library's own deadline
+	err := n.gen.CommitOffsets(batch)
 	if err == nil {
 		return nil
 	}
 	n.offsets.giveBack(batch)
-	n.g.failed(ctx, StageCommit, "cannot commit offsets", err)
+	n.g.failed(ctx, StageCommit, err)
 	if errors.Is(err, kafkago.GroupLoadInProgress) {
 		return nil
 	}

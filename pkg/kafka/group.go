@@ -52,11 +52,17 @@ type Group struct {
 	workers []*worker // of the current generation
 	joined  bool      // ever
 	idle    time.Time // since when there is no generation; zero while there is one
+	warned  map[Stage]time.Time
 }
 
 // NewGroup returns a member that joins when it runs.
 func NewGroup(cfg GroupConfig, handler Handler, log *slog.Logger) *Group {
-	return &Group{cfg: cfg.withDefaults(), handler: handler, log: log.With(slog.String("group", cfg.Group))}
+	return &Group{
+		cfg:     cfg.withDefaults(),
+		handler: handler,
+		log:     log.With(slog.String("group", cfg.Group)),
+		warned:  map[Stage]time.Time{},
+	}
 }
 
 // Run consumes until ctx ends, then finishes the records at hand, commits and
@@ -106,7 +112,7 @@ func (g *Group) awaitTopics(ctx context.Context) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		g.failed(ctx, StageTopics, "topics are missing", err)
+		g.failed(ctx, StageTopics, err)
 		if !topicsBackoff.wait(ctx, retry) {
 			return false
 		}
@@ -124,7 +130,7 @@ func (g *Group) follow(ctx context.Context, cg *kafkago.ConsumerGroup, leader *l
 			return
 		}
 		if err != nil {
-			g.failed(ctx, StageJoin, "cannot join the group", err)
+			g.failed(ctx, StageJoin, err)
 		}
 		// During a rebalance the library keeps the member id. After any other
 		// error it forgets it, having said goodbye to a coordinator that may
@@ -140,7 +146,7 @@ func (g *Group) follow(ctx context.Context, cg *kafkago.ConsumerGroup, leader *l
 		}
 		member = gen.MemberID
 		run := newGeneration(g, gen, leader.take())
-		gen.Start(func(ended context.Context) { run.run(ctx, ended) }) //nolint:contextcheck // both are needed: see run
+		gen.Start(func(ended context.Context) { run.run(ctx, ended) })
 	}
 }
 
@@ -179,12 +185,24 @@ func (g *Group) evict(ctx context.Context, member string) {
 }
 
 // failed logs and counts what will be tried again.
-func (g *Group) failed(ctx context.Context, stage Stage, msg string, err error, attrs ...slog.Attr) {
+func (g *Group) failed(ctx context.Context, stage Stage, err error, attrs ...slog.Attr) {
 	if g.cfg.Hooks.Failed != nil {
 		g.cfg.Hooks.Failed(stage)
 	}
 	attrs = append(attrs, slog.String("stage", string(stage)), slog.Any("error", err))
-	g.log.LogAttrs(ctx, slog.LevelWarn, msg, attrs...)
+	g.log.LogAttrs(ctx, g.levelOf(stage), "consumer group tries again", attrs...)
+}
+
+// levelOf keeps an outage from filling the log: every partition notices it, and
+// again at every attempt. A record that fails is always worth a line.
+func (g *Group) levelOf(stage Stage) slog.Level {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if stage != StageHandle && time.Since(g.warned[stage]) < warnEvery {
+		return slog.LevelDebug
+	}
+	g.warned[stage] = time.Now()
+	return slog.LevelWarn
 }
 
 // Ready reports whether the member takes part in the group: it has joined, and

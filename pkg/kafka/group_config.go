@@ -19,6 +19,9 @@ const (
 	// How often a forgotten member is asked to leave.
 	evictEvery = 100 * time.Millisecond
 
+	// How often the same trouble is worth a warning.
+	warnEvery = 10 * time.Second
+
 	// Of one fetch, when there is nothing to read.
 	fetchWait = time.Second
 

@@ -12,7 +12,7 @@ import (
 // request on it is answered.
 type network struct {
 	dialer net.Dialer
-	ctx    context.Context //nolint:containedctx // the lifetime of the connections, not of a call
+	ctx    context.Context // ends with the network
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
@@ -36,7 +36,7 @@ func newNetwork(dialTimeout time.Duration) *network {
 func (n *network) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(n.ctx, cancel)()
+	defer context.AfterFunc(n.ctx, cancel)() //nolint:contextcheck // either end counts
 	conn, err := n.dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ var nobody = identity{producer: -1, epoch: -1, sequence: -1}
 
 // after moves the sequence past n records; it wraps to 0.
 func (id identity) after(n int) identity {
-	id.sequence = int32((int64(id.sequence) + int64(n)) & math.MaxInt32) //nolint:gosec // masked
+	id.sequence = int32((int64(id.sequence) + int64(n)) & math.MaxInt32)
 	return id
 }
 

@@ -107,7 +107,7 @@ func (w *worker) settle(ctx, ended context.Context, r Record) bool {
 		if err == nil {
 			return true
 		}
-		w.g.failed(ctx, StageHandle, "record is tried again", err, append(w.attrs(),
+		w.g.failed(ctx, StageHandle, err, append(w.attrs(),
 			slog.Int64("offset", r.Offset), slog.Int("attempt", r.Attempt))...)
 		if !again.wait(ended, r.Attempt-1) {
 			return false
@@ -126,7 +126,7 @@ func (w *worker) pass(ended context.Context) bool {
 			return ended.Err() == nil
 		}
 		if ended.Err() == nil {
-			w.g.failed(ended, StageGate, "record waits at the gate", err, w.attrs()...)
+			w.g.failed(ended, StageGate, err, w.attrs()...)
 		}
 		fetchBackoff.wait(ended, retry)
 	}
@@ -200,7 +200,7 @@ func (w *worker) fetchFailed(ctx context.Context, err error) {
 	if errors.Is(err, errNoBounds) {
 		stage = StageOffsets
 	}
-	w.g.failed(ctx, stage, "cannot read a partition", err, w.attrs()...)
+	w.g.failed(ctx, stage, err, w.attrs()...)
 }
 
 func (w *worker) attrs() []slog.Attr {
