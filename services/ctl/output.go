@@ -1,0 +1,53 @@
+package ctl
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// output is where a command shows its result: for people or for programs.
+type output struct {
+	w    io.Writer
+	json bool
+}
+
+// show prints value as JSON, or else the table that says the same.
+func (o *output) show(value any, header []string, rows [][]string) error {
+	if o.json {
+		return o.encode(value)
+	}
+	t := tabwriter.NewWriter(o.w, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+// say prints value as JSON, or else a line.
+func (o *output) say(value any, line string) error {
+	if o.json {
+		return o.encode(value)
+	}
+	if _, err := fmt.Fprintln(o.w, line); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
+
+func (o *output) encode(value any) error {
+	encoder := json.NewEncoder(o.w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
+}
