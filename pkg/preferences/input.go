@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/prefsd/prefsd/pkg/fault"
 )
@@ -105,7 +106,8 @@ func (v *violations) add(reason fault.Reason, field, description string) {
 	if v.reason == "" {
 		v.reason = reason
 	}
-	v.all = append(v.all, fault.Violation{Field: field, Description: description})
+	// Of a request that is one item, the path begins with the member.
+	v.all = append(v.all, fault.Violation{Field: strings.TrimPrefix(field, "."), Description: description})
 }
 
 // order checks one item's order beside that of the first.

@@ -84,7 +84,7 @@ func TestCase014_ATokenThatNobodyVouchesForIsRefused(t *testing.T) {
 		} {
 			for _, x := range everywhere(id) {
 				t.Run(name+" "+x[0]+" "+x[1], func(t *testing.T) {
-					w.as("nobody").send(x[0], x[1], x[2], "Authorization", "Bearer "+tok).refused()
+					w.in(t).as("nobody").send(x[0], x[1], x[2], "Authorization", "Bearer "+tok).refused()
 				})
 			}
 		}
@@ -104,7 +104,7 @@ func TestCase015_ATokenNeedsASubject(t *testing.T) {
 			if subject != nil {
 				claims["sub"] = subject
 			}
-			w.as("nobody").send(http.MethodGet, accounts, "", "Authorization", "Bearer "+signedBy(t, file, claims)).refused()
+			w.in(t).as("nobody").send(http.MethodGet, accounts, "", "Authorization", "Bearer "+signedBy(t, file, claims)).refused()
 		})
 	}
 	w.as(strings.Repeat("u", 255)).send(http.MethodGet, accounts, "").is(http.StatusOK)

@@ -185,6 +185,20 @@ type caller struct {
 	token string
 }
 
+// in is the same world in a subtest.
+func (w *world) in(t *testing.T) *world {
+	t.Helper()
+	other := *w
+	other.T = t
+	return &other
+}
+
+// in is the same caller in a subtest.
+func (c caller) in(t *testing.T) caller {
+	t.Helper()
+	return caller{c.world.in(t), c.token}
+}
+
 func (w *world) as(subject string, scopes ...string) caller {
 	w.Helper()
 	return caller{w, token(w.T, subject, scopes...)}

@@ -131,7 +131,7 @@ func TestCase042_UntouchedItemsAreNeitherSkippedNorRepeated(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			alice := w.as("alice " + name)
+			alice := w.in(t).as("alice " + name)
 			l := alice.save(many(6)...)
 			first := alice.page(c.query, 3, "")
 			c.change(alice, l)

@@ -90,12 +90,9 @@ func sorts() string {
 
 // readForce says whether a write overrides its conditions.
 func readForce(q url.Values) (bool, error) {
-	switch q.Get(paramForce) {
-	case "", "false":
-		return false, nil
-	case "true":
-		return true, nil
-	default:
+	force := q.Get(paramForce) == "true"
+	if q.Has(paramForce) && !force && q.Get(paramForce) != "false" {
 		return false, invalid(fault.Violation{Field: paramForce, Description: "must be true or false"})
 	}
+	return force, nil
 }

@@ -61,7 +61,7 @@ func TestCase024_WhoHasTheTagGetsNothingNew(t *testing.T) {
 			"only If-Match":             {[]string{"If-Match", tag}, false},
 		} {
 			t.Run(name+" "+address, func(t *testing.T) {
-				res := alice.send(http.MethodGet, address, "", c.sent...)
+				res := alice.in(t).send(http.MethodGet, address, "", c.sent...)
 				if c.same {
 					res.notModified(tag)
 					return
@@ -114,7 +114,7 @@ func TestCase034_ADomainMustBeKnown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, h := range [][]string{nil, {"If-None-Match", "*"}} {
-				res := alice.send(http.MethodGet, "/preferences"+query, "", h...)
+				res := alice.in(t).send(http.MethodGet, "/preferences"+query, "", h...)
 				p := res.fails(http.StatusBadRequest, "UNKNOWN_DOMAIN", "domain")
 				require.Contains(t, p.Error.Message, "accounts")
 			}

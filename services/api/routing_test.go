@@ -40,6 +40,7 @@ func TestCase003_EveryAddressNamesItsMethods(t *testing.T) {
 		"/openapi.yaml":              "OPTIONS, GET, HEAD",
 	} {
 		t.Run(address, func(t *testing.T) {
+			w, alice := w.in(t), alice.in(t)
 			w.unchanged(func() {
 				for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", "PROPFIND"} {
 					if strings.Contains(allowed, method) {
