@@ -16,6 +16,7 @@ import (
 )
 
 const description = `Plays the service that owns accounts, and publishes its events.
+
 accountdemo health asks a running one whether it is ready. Exit codes: 0 as asked, 1 failed, 2 wrong flags or variables.`
 
 // version is set by release builds.

@@ -16,6 +16,7 @@ import (
 )
 
 const description = `Takes what owners have deleted out of every list, and publishes events.
+
 consumer health asks a running one whether it is ready. Exit codes: 0 as asked, 1 failed, 2 wrong flags or variables.`
 
 // version is set by release builds.

@@ -33,6 +33,15 @@ func (d database) with(fn func(db *sql.DB) error) (err error) {
 	return fn(db)
 }
 
+// migrated returns nil for a schema that lacks nothing of this release.
+func migrated(ctx context.Context, db *sql.DB) error {
+	pending, err := migrations.HasPending(ctx, db)
+	if err == nil && pending {
+		err = errors.New("migrations are pending: run prefsctl migrate up first")
+	}
+	return err
+}
+
 type (
 	migrateUp       struct{ database }
 	migrateDown     struct{ database }

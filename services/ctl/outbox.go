@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"strconv"
 	"time"
@@ -33,6 +34,9 @@ type outboxJSON struct {
 
 // Run asks the database, so it works whatever the services do.
 func (c *outboxStatus) Run(ctx context.Context, out *output) error {
+	if err := c.with(func(db *sql.DB) error { return migrated(ctx, db) }); err != nil {
+		return err
+	}
 	s, err := postgres.OutboxStatus(ctx, c.URL.Reveal(), c.Relay)
 	if err != nil {
 		return err
@@ -41,7 +45,7 @@ func (c *outboxStatus) Run(ctx context.Context, out *output) error {
 		Leader: s.Leader, Epoch: s.Epoch, Paused: s.Paused, NeedsReanchor: s.NeedsReanchor, Backlog: s.Backlog,
 		Unpublished: s.Unpublished, Capped: s.Capped, OldestAgeSeconds: s.OldestAge.Seconds(),
 		Quarantined: s.Quarantined, BlockedKeys: s.BlockedKeys,
-	}, []string{"OUTBOX", ""}, [][]string{
+	}, []string{"OUTBOX", "STATE"}, [][]string{
 		{"unpublished", unpublished(s)},
 		{"oldest", s.OldestAge.Round(time.Millisecond).String()},
 		{"relay", relay(s)},

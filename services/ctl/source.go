@@ -17,18 +17,30 @@ func (s *environmentSource) Validate(*kong.Application) error { return nil }
 
 // Resolve implements kong.Resolver.
 func (s *environmentSource) Resolve(c *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	dir := chosen(c, "dir")
-	if dir == "" || flag.Name != "database-url" && flag.Name != "kafka-brokers" {
-		return nil, nil
+	if dir := chosen(c, "dir"); dir != "" {
+		if value := s.address(dir, flag.Name); value != "" {
+			return value, nil
+		}
 	}
-	var env Environment
-	if env, s.err = ReadEnvironment(dir); s.err != nil {
-		return nil, nil
+	return nil, nil
+}
+
+func (s *environmentSource) address(dir, flag string) string {
+	var pick func(Environment) string
+	switch flag {
+	case "database-url":
+		pick = func(e Environment) string { return e.DatabaseURL }
+	case "kafka-brokers":
+		pick = func(e Environment) string { return strings.Join(e.Brokers, ",") }
+	default:
+		return ""
 	}
-	if flag.Name == "database-url" {
-		return env.DatabaseURL, nil
+	env, err := ReadEnvironment(dir)
+	if err != nil {
+		s.err = err
+		return ""
 	}
-	return strings.Join(env.Brokers, ","), nil
+	return pick(env)
 }
 
 // chosen returns the value of a flag on the command line.
