@@ -31,8 +31,8 @@ MODULE          := github.com/prefsd/prefsd
 INTEGRATION_PKG := migrations pkg/devpg pkg/pgtest pkg/postgres pkg/verify services/consumer services/ctl
 CONTRACT_PKG    := pkg/events services/api
 KAFKA_PKG       := pkg/devkafka pkg/kafka pkg/kafkatest
-E2E_PKG         := pkg/prefstest services/dev
-OTHER_PKG       := $(INTEGRATION_PKG) $(CONTRACT_PKG) $(KAFKA_PKG) $(E2E_PKG)
+E2E_PKG         := pkg/prefstest/e2e services/dev
+OTHER_PKG       := $(INTEGRATION_PKG) $(CONTRACT_PKG) $(KAFKA_PKG) $(E2E_PKG) pkg/prefstest
 under            = $(patsubst %,./%/...,$(1))
 empty           :=
 space           := $(empty) $(empty)
@@ -65,7 +65,7 @@ test: lint test-unit test-integration test-contract test-kafka test-e2e test-dep
 ci: test ci-extra ## test, then the longer suites that CI adds
 
 .PHONY: ci-extra
-ci-extra: fuzz-smoke mutants
+ci-extra: test-chaos fuzz-smoke mutants
 
 .PHONY: test-unit
 test-unit: ## Pure rules, no database and no broker
@@ -84,8 +84,12 @@ test-kafka: kafka-libs ## The broker suite, in-process and on a real Apache Kafk
 	@$(SUITE) $@ $(GOTEST) $(call under,$(KAFKA_PKG))
 
 .PHONY: test-e2e
-test-e2e: ## The real binaries as a user starts them
+test-e2e: kafka-libs ## The real binaries as a user starts them
 	@$(SUITE) $@ $(GOTEST) $(call under,$(E2E_PKG))
+
+.PHONY: test-chaos
+test-chaos: kafka-libs ## The real binaries, killed while users save and accounts are deleted
+	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/chaos/...
 
 .PHONY: test-deploy
 test-deploy: ## docker-compose.yml and images against the binaries' own settings
@@ -93,7 +97,7 @@ test-deploy: ## docker-compose.yml and images against the binaries' own settings
 
 .PHONY: test-docker
 test-docker: ## Store and broker suites on containers (REQUIRE_DOCKER=1 makes a missing Docker a failure)
-	@$(SUITE) $@ $(GOTEST) -tags docker -run '^TestDocker' ./pkg/postgres/... ./pkg/kafka/...
+	@$(SUITE) $@ $(GOTEST) -tags docker ./pkg/prefstest/docker/...
 
 .PHONY: mutants
 mutants: ## Planted defects, each of which a suite must catch
