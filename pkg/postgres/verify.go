@@ -47,6 +47,7 @@ type verifyItemRow struct {
 
 type verifyChangeRow struct {
 	ListID, Version int64
+	ChangedAt       time.Time
 	Gaps            bool
 	Action, Delta   string
 }
@@ -107,14 +108,14 @@ func (s snapshot) items(from, to int64, all map[int64]*verify.History) error {
 
 func (s snapshot) changes(from, to int64, all map[int64]*verify.History) error {
 	var changes []verifyChangeRow
-	err := s.db.Raw(`select list_id, version, gaps, action, delta::text as delta
+	err := s.db.Raw(`select list_id, version, changed_at, gaps, action, delta::text as delta
 		from changes where list_id between ? and ? order by list_id, version`, from, to).Scan(&changes).Error
 	for _, c := range changes {
 		h := all[c.ListID]
 		if h == nil {
 			continue // what a list left that was erased
 		}
-		change := verify.Change{Version: c.Version, Gaps: c.Gaps, Action: c.Action}
+		change := verify.Change{Version: c.Version, Time: c.ChangedAt.UTC(), Gaps: c.Gaps, Action: c.Action}
 		if err := json.Unmarshal([]byte(c.Delta), &change.Delta); err != nil {
 			return fmt.Errorf("delta of list %d version %d: %w", c.ListID, c.Version, err)
 		}

@@ -6,6 +6,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -39,6 +40,7 @@ type History struct {
 // Change is one version of a list.
 type Change struct {
 	Version int64
+	Time    time.Time // when it was made
 	Gaps    bool
 	Action  string
 	Delta   preferences.Delta

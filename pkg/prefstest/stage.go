@@ -1,0 +1,190 @@
+package prefstest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/prefsd/prefsd/pkg/auth"
+	"github.com/prefsd/prefsd/pkg/kafka"
+	"github.com/prefsd/prefsd/pkg/kafkatest"
+	"github.com/prefsd/prefsd/pkg/pgtest"
+	"github.com/prefsd/prefsd/pkg/postgres"
+	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/verify"
+)
+
+// Topics of a stage.
+const (
+	AccountEvents = "account.events"
+	Updates       = "preferences.events"
+	Cleaned       = "preferences.cleaned"
+	DeadLetters   = "preferences.dead-letters"
+)
+
+// Stage is a database, a broker and a key, on which binaries run.
+type Stage struct {
+	DatabaseURL string
+	Broker      kafkatest.Broker
+	Store       *postgres.Store // to look at what the binaries did; it writes nothing
+	key         *auth.DevKey
+	keyFile     string
+}
+
+// NewStage prepares a stage for one test.
+func NewStage(tb testing.TB, broker kafkatest.Broker) *Stage {
+	tb.Helper()
+	s := &Stage{DatabaseURL: pgtest.New(tb), Broker: broker, keyFile: filepath.Join(tb.TempDir(), "key.pem")}
+	var err error
+	s.key, err = auth.NewDevKey()
+	require.NoError(tb, err)
+	require.NoError(tb, s.key.Save(s.keyFile))
+	s.Store, err = postgres.Open(postgres.Config{URL: s.DatabaseURL, MaxConns: 2, Announcer: preferences.Announcer{}})
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, s.Store.Close()) })
+	client, err := kafka.Open(kafka.Config{Brokers: broker.Addrs()})
+	require.NoError(tb, err)
+	var specs []kafka.TopicSpec
+	for _, topic := range []string{AccountEvents, Updates, Cleaned, DeadLetters} {
+		specs = append(specs, kafka.TopicSpec{Name: topic, Partitions: 4})
+	}
+	_, err = client.EnsureTopics(tb.Context(), specs)
+	require.NoError(tb, errors.Join(err, client.Close()))
+	return s
+}
+
+// Token is that of a user, or of whoever holds the scopes.
+func (s *Stage) Token(tb testing.TB, subject string, scopes ...string) string {
+	tb.Helper()
+	token, err := s.key.Sign(auth.Grant{Subject: subject, Scopes: scopes})
+	require.NoError(tb, err)
+	return token
+}
+
+// Service is a running api or consumer.
+type Service struct {
+	*Process
+	URL, AdminURL string
+}
+
+// API starts an api and waits until it is ready. Addresses of an earlier one
+// are taken again, as after a restart.
+func (s *Stage) API(tb testing.TB, before *Service) *Service {
+	tb.Helper()
+	return s.start(tb, "api", before,
+		"PREFS_AUTH_DEV_KEY_FILE="+s.keyFile, "PREFS_AUTH_ISSUER="+auth.DevIssuer, "PREFS_AUTH_AUDIENCE="+auth.DevAudience)
+}
+
+// Consumer starts a consumer and waits until it is ready.
+func (s *Stage) Consumer(tb testing.TB, before *Service) *Service {
+	tb.Helper()
+	return s.start(tb, "consumer", before)
+}
+
+func (s *Stage) start(tb testing.TB, name string, before *Service, env ...string) *Service {
+	tb.Helper()
+	out := before
+	if out == nil {
+		out = &Service{URL: "http://" + freeAddr(tb), AdminURL: "http://" + freeAddr(tb)}
+	}
+	host := func(url string) string { return strings.TrimPrefix(url, "http://") }
+	out = &Service{URL: out.URL, AdminURL: out.AdminURL}
+	out.Process = Start(tb, name, append(env,
+		"PREFS_DATABASE_URL="+s.DatabaseURL, "PREFS_KAFKA_BROKERS="+strings.Join(s.Broker.Addrs(), ","),
+		"PREFS_HTTP_ADDR="+host(out.URL), "PREFS_ADMIN_ADDR="+host(out.AdminURL), "PREFS_LOG_LEVEL=info"))
+	out.AwaitReady(tb, out.AdminURL+"/readyz")
+	return out
+}
+
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
+	require.NoError(tb, l.Close())
+	return l.Addr().String()
+}
+
+// Produce sends records to a topic, as their owner would.
+func (s *Stage) Produce(tb testing.TB, records ...*kgo.Record) {
+	tb.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Broker.Addrs()...))
+	require.NoError(tb, err)
+	defer client.Close()
+	require.NoError(tb, client.ProduceSync(tb.Context(), records...).FirstErr())
+}
+
+// Deleted is the event of an account's deletion.
+func Deleted(eventID, account string, at time.Time) *kgo.Record {
+	value := `{"eventType":"account.deleted","eventId":"` + eventID + `","timestamp":"` + at.UTC().Format(time.RFC3339Nano) +
+		`","data":{"accountId":"` + account + `","accountName":"An account","deletedBy":"admin"}}`
+	return &kgo.Record{Topic: AccountEvents, Key: []byte(account), Value: []byte(value)}
+}
+
+// Topic reads everything that a topic holds by now, each partition in order.
+func (s *Stage) Topic(tb testing.TB, topic string) []*kgo.Record {
+	tb.Helper()
+	return ReadTopic(tb, s.Broker.Addrs(), topic)
+}
+
+// delivered is what a consumer of our topics sees.
+func (s *Stage) delivered(tb testing.TB) []verify.Delivered {
+	tb.Helper()
+	var out []verify.Delivered
+	for _, topic := range []string{Updates, Cleaned} {
+		for _, r := range s.Topic(tb, topic) {
+			d := verify.Delivered{Topic: topic, Partition: int(r.Partition), Offset: r.Offset, Key: string(r.Key), Value: r.Value}
+			for _, h := range r.Headers {
+				if h.Key == "ce_id" {
+					id, err := uuid.Parse(string(h.Value))
+					require.NoError(tb, err)
+					d.EventID = id
+				}
+			}
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// Settle waits until all is quiet and checks every promise that a database and
+// the topics show. It returns what it saw, so that the story can tell that it
+// saw enough.
+func (s *Stage) Settle(tb testing.TB) verify.Report {
+	tb.Helper()
+	var findings []verify.Finding
+	Eventually(tb, Patience, "all events arrive and no work is left", func() bool {
+		findings = s.check(tb, verify.Quiet)
+		seen := s.delivered(tb)
+		findings = append(findings, s.check(tb, func(ctx context.Context, src verify.Source) (verify.Report, error) {
+			return verify.Delivery(ctx, src, seen)
+		})...)
+		return len(findings) == 0 || tb.Failed()
+	})
+	var report verify.Report
+	require.NoError(tb, s.Store.Snapshot(context.Background(), func(src verify.Source) (err error) {
+		report, err = verify.Database(context.Background(), src)
+		return err
+	}))
+	for _, f := range report.Findings {
+		tb.Error(f)
+	}
+	return report
+}
+
+func (s *Stage) check(tb testing.TB, fn func(context.Context, verify.Source) (verify.Report, error)) []verify.Finding {
+	tb.Helper()
+	var report verify.Report
+	require.NoError(tb, s.Store.Snapshot(context.Background(), func(src verify.Source) (err error) {
+		report, err = fn(context.Background(), src)
+		return err
+	}))
+	return report.Findings
+}
