@@ -1,6 +1,6 @@
 package outbox
 
-import "strconv"
+import "github.com/prefsd/prefsd/pkg/events"
 
 // message renders a row as the record that goes out: CloudEvents in binary
 // mode. What the columns say becomes headers here; what only the writer knew,
@@ -17,7 +17,7 @@ func message(row *Row, source string) Message {
 		Header{"ce_source", []byte(source)},
 		Header{"ce_specversion", []byte("1.0")},
 		Header{"ce_subject", []byte(row.Subject)},
-		Header{"ce_dataschema", []byte("/schemas/" + row.Type + "/" + strconv.Itoa(row.SchemaVersion))},
+		Header{"ce_dataschema", []byte(events.SchemaURI(events.Type(row.Type), row.SchemaVersion))},
 		Header{"content-type", []byte("application/json")},
 	)
 	m.Headers = append(m.Headers, row.Headers...)

@@ -27,7 +27,7 @@ func TestRelayPublishesAnEventAsACloudEvent(t *testing.T) {
 		{Name: "ce_source", Value: []byte("/prefsd/test")},
 		{Name: "ce_specversion", Value: []byte("1.0")},
 		{Name: "ce_subject", Value: []byte("alice")},
-		{Name: "ce_dataschema", Value: []byte("/schemas/preferences.updated/1")},
+		{Name: "ce_dataschema", Value: []byte("urn:prefsd:schema:preferences.updated:1")},
 		{Name: "content-type", Value: []byte("application/json")},
 		{Name: "ce_time", Value: []byte("now")},
 	}, m.Headers)
