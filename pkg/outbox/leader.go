@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -233,7 +234,11 @@ func (l *leader) save(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
 	before := time.Now()
-	if err := l.term.Save(ctx, l.ledger.cursor, l.r.cfg.Lease); err != nil {
+	err := l.term.Save(ctx, l.ledger.cursor, l.r.cfg.Lease)
+	switch {
+	case err != nil && due(l.deadline, time.Now()):
+		return fmt.Errorf("%w: %w", errLapsed, err)
+	case err != nil:
 		return err
 	}
 	l.lastSave, l.deadline = before, before.Add(certain(l.r.cfg.Lease))
