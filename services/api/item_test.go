@@ -66,7 +66,7 @@ func TestCase100_WhatAnItemIsCannotBePatched(t *testing.T) {
 			alice.patch(it.ID, `{"`+field+`":null}`).fails(http.StatusBadRequest, "INVALID_FIELD", field)
 		}
 		alice.patch(it.ID, `{"entityId":"z","domain":"contacts"}`).fails(http.StatusBadRequest, "IMMUTABLE_FIELD", "entityId", "domain")
-		alice.patch(it.ID, `{"atributes":{}}`).fails(http.StatusBadRequest, "INVALID_FIELD", "atributes")
+		alice.patch(it.ID, `{"attribute":{}}`).fails(http.StatusBadRequest, "INVALID_FIELD", "attribute")
 		alice.patch(it.ID, `{"attributes":null}`).fails(http.StatusBadRequest, "INVALID_FIELD", "attributes")
 		echo := strings.TrimSuffix(strings.TrimSpace(alice.send(http.MethodGet, "/preferences/"+it.ID, "").text), "}") + `,"userId":"alice"}`
 		require.Equal(t, it, alice.patch(it.ID, echo).item(http.StatusOK), "an echo says nothing new")

@@ -78,6 +78,7 @@ func (s *server) batchReplace(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	middleware.Of(c).Skipped = len(res.Skipped)
 	tag := res.List.ETag()
 	return answerWrite(c, http.StatusOK, tag, replacedOf(res, tag))
 }

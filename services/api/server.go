@@ -12,13 +12,14 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/prefsd/prefsd/pkg/auth"
+	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 // Options are what the API is made of.
 type Options struct {
-	Preferences *preferences.Service
+	Preferences *preferences.Service // nil: there is no database yet, and the answer is 503
 	Verifier    middleware.Verifier
 	Log         *slog.Logger
 	Record      func(middleware.Sample) // called for each answered request
@@ -66,5 +67,13 @@ func (s *server) endpoint(r Route) echo.HandlerFunc {
 		h = middleware.Authenticate(s.verifier, auth.ScopeSystem, h)
 	case Anyone:
 	}
+	if s.prefs == nil && r.Audience != Anyone {
+		h = starting
+	}
 	return middleware.Size(h)
+}
+
+// starting answers while the service cannot do its work yet.
+func starting(echo.Context) error {
+	return fault.New(fault.Unavailable, fault.ReasonUnavailable, "The service is starting. Try again soon.")
 }

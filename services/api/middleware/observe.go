@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/prefsd/prefsd/pkg/fault"
 )
 
 // Sample is what became of one request, for metrics.
@@ -17,6 +19,8 @@ type Sample struct {
 	Method, Route string // as in the route table; Route is empty where none matched
 	Status        int
 	Took          time.Duration
+	Reason        fault.Reason // why it failed; empty if it did not
+	Skipped       int          // deleted entities that a save left out
 }
 
 // headers that every answer has, whoever writes it.
@@ -42,7 +46,10 @@ func Observe(log *slog.Logger, record func(Sample)) echo.MiddlewareFunc {
 			if err := survive(next, c); err != nil {
 				c.Error(err)
 			}
-			s := Sample{Method: c.Request().Method, Route: Route(c), Status: c.Response().Status, Took: time.Since(begun)}
+			s := Sample{
+				Method: c.Request().Method, Route: Route(c), Status: c.Response().Status, Took: time.Since(begun),
+				Reason: r.Reason, Skipped: r.Skipped,
+			}
 			record(s)
 			note(log, c, r, s)
 			return nil

@@ -24,6 +24,7 @@ type Request struct {
 	Query       url.Values     // each name once, none that the route does not know
 	Body        []byte
 	Reason      fault.Reason // why the request failed; empty if it did not
+	Skipped     int          // deleted entities that a save left out
 }
 
 // key is where echo keeps the Request.

@@ -1,0 +1,113 @@
+package api
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/http"
+	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/services/api/middleware"
+)
+
+// metrics are what the API shows to the outside. No label holds anything that
+// a caller chose.
+type metrics struct {
+	requests  metric.Float64Histogram
+	conflicts metric.Int64Counter
+	skips     metric.Int64Counter
+	series    sync.Map // of series to its metric.MeasurementOption, which is costly to make
+}
+
+// series are the labels of one line of the histogram.
+type series struct {
+	method, route string
+	status        int
+}
+
+var durations = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+// Kinds of conflicts.
+const (
+	conflictPrecondition = "precondition" // somebody else was faster
+	conflictOrder        = "order"        // the request contradicts itself
+)
+
+func newMetrics(meter metric.Meter) (*metrics, error) {
+	m := &metrics{}
+	var errs [3]error
+	m.requests, errs[0] = meter.Float64Histogram("prefs_http_request_duration_seconds", metric.WithUnit("s"),
+		metric.WithDescription("Time from the headers of a request to the end of its answer."),
+		metric.WithExplicitBucketBoundaries(durations...))
+	m.conflicts, errs[1] = meter.Int64Counter("prefs_conflicts_total",
+		metric.WithDescription("Writes that were refused because of what others wrote, or contradicted themselves."))
+	m.skips, errs[2] = meter.Int64Counter("prefs_tombstone_skips_total",
+		metric.WithDescription("Deleted entities that were left out of saved lists."))
+	return m, errors.Join(errs[:]...)
+}
+
+// prepare makes the series exist before anything happens, so that the first
+// conflict is an increase.
+func (m *metrics) prepare(ctx context.Context) {
+	for _, kind := range []string{conflictPrecondition, conflictOrder} {
+		m.conflicts.Add(ctx, 0, metric.WithAttributes(attribute.String("kind", kind)))
+	}
+	m.skips.Add(ctx, 0)
+}
+
+// record counts one answered request.
+func (m *metrics) record(s middleware.Sample) {
+	ctx := context.Background() // the sample has been taken, whatever became of its request
+	m.requests.Record(ctx, s.Took.Seconds(), m.labels(s))
+	switch s.Reason {
+	case fault.ReasonPreconditionFailed:
+		m.conflicts.Add(ctx, 1, metric.WithAttributes(attribute.String("kind", conflictPrecondition)))
+	case fault.ReasonOrderConflict:
+		m.conflicts.Add(ctx, 1, metric.WithAttributes(attribute.String("kind", conflictOrder)))
+	default:
+	}
+	if s.Skipped > 0 {
+		m.skips.Add(ctx, int64(s.Skipped))
+	}
+}
+
+func (m *metrics) labels(s middleware.Sample) metric.MeasurementOption {
+	k := series{knownMethod(s.Method), s.Route, s.Status}
+	if known, ok := m.series.Load(k); ok {
+		if option, ok := known.(metric.MeasurementOption); ok {
+			return option
+		}
+	}
+	option := metric.WithAttributeSet(attribute.NewSet(
+		attribute.String("method", k.method), attribute.String("route", k.route), attribute.Int("status", k.status)))
+	m.series.Store(k, option)
+	return option
+}
+
+// knownMethod keeps the words of callers out of labels.
+func knownMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	default:
+		return "other"
+	}
+}
+
+// showPool shows how busy the connections to the database are.
+func showPool(meter metric.Meter, stats func() sql.DBStats) error {
+	_, err := meter.Int64ObservableGauge("prefs_database_connections",
+		metric.WithDescription("Connections of the pool, by what they do; limit is how many there may be."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			s := stats()
+			for state, n := range map[string]int{"in_use": s.InUse, "idle": s.Idle, "limit": s.MaxOpenConnections} {
+				o.Observe(int64(n), metric.WithAttributes(attribute.String("state", state)))
+			}
+			return nil
+		}))
+	return err
+}
