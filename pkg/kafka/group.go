@@ -61,7 +61,7 @@ func NewGroup(cfg GroupConfig, handler Handler, log *slog.Logger) *Group {
 		cfg:     cfg.withDefaults(),
 		handler: handler,
 		log:     log.With(slog.String("group", cfg.Group)),
-		warned:  map[Stage]time.Time{},
+		warned:  make(map[Stage]time.Time),
 	}
 }
 
