@@ -161,30 +161,32 @@ func (s *Stage) Settle(tb testing.TB) verify.Report {
 	tb.Helper()
 	var findings []verify.Finding
 	Eventually(tb, Patience, "all events arrive and no work is left", func() bool {
-		findings = s.check(tb, verify.Quiet)
+		findings = s.report(tb, verify.Quiet).Findings
 		seen := s.delivered(tb)
-		findings = append(findings, s.check(tb, func(ctx context.Context, src verify.Source) (verify.Report, error) {
+		findings = append(findings, s.report(tb, func(ctx context.Context, src verify.Source) (verify.Report, error) {
 			return verify.Delivery(ctx, src, seen)
-		})...)
+		}).Findings...)
 		return len(findings) == 0 || tb.Failed()
 	})
-	var report verify.Report
-	require.NoError(tb, s.Store.Snapshot(context.Background(), func(src verify.Source) (err error) {
-		report, err = verify.Database(context.Background(), src)
-		return err
-	}))
+	report := s.Look(tb)
 	for _, f := range report.Findings {
 		tb.Error(f)
 	}
 	return report
 }
 
-func (s *Stage) check(tb testing.TB, fn func(context.Context, verify.Source) (verify.Report, error)) []verify.Finding {
+// Look checks what the database alone shows, as it is now.
+func (s *Stage) Look(tb testing.TB) verify.Report {
 	tb.Helper()
-	var report verify.Report
-	require.NoError(tb, s.Store.Snapshot(context.Background(), func(src verify.Source) (err error) {
-		report, err = fn(context.Background(), src)
+	return s.report(tb, verify.Database)
+}
+
+func (s *Stage) report(tb testing.TB, fn func(context.Context, verify.Source) (verify.Report, error)) (report verify.Report) {
+	tb.Helper()
+	ctx := context.Background() // also at the end of a test
+	require.NoError(tb, s.Store.Snapshot(ctx, func(src verify.Source) (err error) {
+		report, err = fn(ctx, src)
 		return err
 	}))
-	return report.Findings
+	return report
 }
