@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -75,8 +76,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	})
 	g.Go(func() error {
 		defer stopServing()
-		if !p.awaitSchema(working) {
-			return nil
+		there, err := p.awaitSchema(working)
+		if err != nil || !there {
+			return err
 		}
 		return p.work(working)
 	})
@@ -139,27 +141,32 @@ func (p *process) check(all ...telemetry.Check) {
 	p.ready.Store(&ready)
 }
 
-// awaitSchema waits until no migration is pending, on a connection of its own:
+// awaitSchema waits until no migration is pending, on connections of its own:
 // the store prepares statements that need the schema. It reports false if ctx
 // ended first.
-func (p *process) awaitSchema(ctx context.Context) bool {
+func (p *process) awaitSchema(ctx context.Context) (there bool, err error) {
+	db, err := postgres.Plain(p.cfg.Database.URL.Reveal())
+	if err != nil {
+		return false, fmt.Errorf("--database-url: %w", err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	ticker := time.NewTicker(schemaEvery)
 	defer ticker.Stop()
 	last := ""
 	for {
-		err := p.schema(ctx)
-		if err == nil {
-			return true
+		missing := p.schema(ctx, db)
+		if missing == nil {
+			return true, nil
 		}
-		p.waitFor("migrations", err)
-		if err.Error() != last && ctx.Err() == nil {
-			last = err.Error()
-			p.log.WarnContext(ctx, "waiting for the schema", slog.Any("error", err))
+		p.waitFor("migrations", missing)
+		if missing.Error() != last && ctx.Err() == nil {
+			last = missing.Error()
+			p.log.WarnContext(ctx, "waiting for the schema", slog.Any("error", missing))
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return false
+			return false, nil
 		}
 	}
 }
@@ -167,20 +174,11 @@ func (p *process) awaitSchema(ctx context.Context) bool {
 var errPending = errors.New("migrations are pending")
 
 // schema migrates if it may, and says why the schema is not as it should be.
-func (p *process) schema(ctx context.Context) (err error) {
-	db, err := postgres.Plain(p.cfg.Database.URL.Reveal())
-	if err != nil {
-		return fmt.Errorf("--database-url: %w", err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+func (p *process) schema(ctx context.Context, db *sql.DB) error {
 	if p.cfg.Database.Migrate {
-		_, err = migrations.Up(ctx, db)
+		_, err := migrations.Up(ctx, db)
 		return err
 	}
-	return pending(ctx, db)
-}
-
-func pending(ctx context.Context, db *sql.DB) error {
 	ctx, cancel := context.WithTimeout(ctx, schemaWithin)
 	defer cancel()
 	some, err := migrations.HasPending(ctx, db)
@@ -190,7 +188,10 @@ func pending(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
-// work opens what the service needs, and runs it until ctx ends.
+// part is something that runs until its context ends.
+type part func(context.Context) error
+
+// work opens what the service needs, and runs its parts until ctx ends.
 func (p *process) work(ctx context.Context) (err error) {
 	url := p.cfg.Database.URL.Reveal()
 	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer()})
@@ -207,19 +208,51 @@ func (p *process) work(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("--database-url: %w", err)
 	}
-	defer source.Close() //nolint:contextcheck // ctx is over by then
-	//nolint:contextcheck // instruments outlive ctx
+	defer source.Close()                                   //nolint:contextcheck // ctx is over by then
+	publishing, err := p.publishing(store, source, client) //nolint:contextcheck // instruments outlive ctx
+	if err != nil {
+		return err
+	}
+	consuming, err := p.consuming(ctx, store, client)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, run := range slices.Concat(publishing, consuming) {
+		g.Go(func() error { return run(ctx) })
+	}
+	return g.Wait()
+}
+
+// publishing is the relay, and what wakes it, here or in another process, when
+// something new is in the outbox.
+func (p *process) publishing(store *postgres.Store, source *postgres.OutboxSource, client *kafka.Client) ([]part, error) {
+	notifier, err := postgres.NewNotifier(p.cfg.Database.URL.Reveal(), p.log)
+	if err != nil {
+		return nil, fmt.Errorf("--database-url: %w", err)
+	}
+	if !p.cfg.Relay.Enabled {
+		store.AfterCommit(notifier.Poke)
+		return []part{notifier.Run}, nil
+	}
 	relay, err := outbox.New(source, kafka.NewPublisher(client, kafka.PublisherConfig{}), outbox.Config{
 		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(),
 	}, p.log)
 	if err != nil {
-		return fmt.Errorf("relay: %w", err)
+		return nil, fmt.Errorf("relay: %w", err)
 	}
-	return p.run(ctx, store, client, relay)
+	store.AfterCommit(func() {
+		if relay.Status().Leader {
+			relay.Poke()
+		} else {
+			notifier.Poke()
+		}
+	})
+	return []part{notifier.Run, relay.Run}, nil
 }
 
-// run starts the parts and waits for all of them.
-func (p *process) run(ctx context.Context, store *postgres.Store, client *kafka.Client, relay *outbox.Relay) error {
+// consuming is the runner and, if any owner announces events, the group.
+func (p *process) consuming(ctx context.Context, store *postgres.Store, client *kafka.Client) ([]part, error) {
 	prefs := preferences.New(preferences.Options{Store: store, Domains: p.domains, Announcer: p.announcer()})
 	runner := operations.NewRunner(operations.Options{Store: store, Sweeper: prefs, Owner: owner(), Log: p.log, Observe: p.metrics.turned})
 	consumer, err := New(Options{
@@ -227,29 +260,21 @@ func (p *process) run(ctx context.Context, store *postgres.Store, client *kafka.
 		Log: p.log, Sweep: runner.Poke, Record: p.metrics.record,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.metrics.prepare(ctx, consumer.routes)
-	checks := []telemetry.Check{{Name: "database", Ready: store.Ping}}
-	parts := []func(context.Context) error{runner.Run}
-	if p.cfg.Relay.Enabled {
-		store.AfterCommit(relay.Poke)
-		parts = append(parts, relay.Run)
+	database := telemetry.Check{Name: "database", Ready: store.Ping}
+	topics := p.domains.Topics()
+	if len(topics) == 0 {
+		p.check(database)
+		return []part{runner.Run}, nil
 	}
-	if topics := p.domains.Topics(); len(topics) > 0 {
-		group := kafka.NewGroup(p.groupConfig(client, topics, consumer), settle(consumer), p.log) //nolint:contextcheck // hooks count, whatever happens to ctx
-		if err := showLag(p.telemetry.Meter(), lags(group)); err != nil {
-			return fmt.Errorf("metrics: %w", err)
-		}
-		checks = append(checks, telemetry.Check{Name: "kafka", Ready: joined(group)})
-		parts = append(parts, group.Run)
+	group := kafka.NewGroup(p.groupConfig(client, topics, consumer), settle(consumer), p.log) //nolint:contextcheck // hooks count, whatever happens to ctx
+	if err := showLag(p.telemetry.Meter(), lags(group)); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	p.check(checks...)
-	g, ctx := errgroup.WithContext(ctx)
-	for _, part := range parts {
-		g.Go(func() error { return part(ctx) })
-	}
-	return g.Wait()
+	p.check(database, telemetry.Check{Name: "kafka", Ready: joined(group)})
+	return []part{runner.Run, group.Run}, nil
 }
 
 func (p *process) announcer() preferences.Announcer {
