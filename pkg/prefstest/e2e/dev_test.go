@@ -15,7 +15,7 @@ import (
 func TestASecondStartKeepsWhatWasSaved(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // the database's account has to reach it
+	require.NoError(t, os.Chmod(dir, 0o755))
 	dev := prefstest.StartDev(t, dir)
 	alice := open(t, dev.APIURL, dev.Tokens.Alice)
 	saved := alice.save(prefstest.Order("acc-002", "acc-001"))
