@@ -1,0 +1,79 @@
+package dev
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/prefsd/prefsd/pkg/config"
+	"github.com/prefsd/prefsd/services/accountdemo"
+	"github.com/prefsd/prefsd/services/api"
+	"github.com/prefsd/prefsd/services/consumer"
+)
+
+// startParts runs the services as their commands do, on the stores and sockets
+// that are there.
+func (e *environment) startParts(ctx context.Context) error {
+	apiConfig, err := e.apiConfig()
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	consumerConfig, err := e.consumerConfig()
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	accountsConfig, err := e.accountsConfig()
+	if err != nil {
+		return fmt.Errorf("accounts: %w", err)
+	}
+	// They end when the environment says so, not with ctx: first goes dev.json,
+	// then they, then what they stand on.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.parts = newParts(stop)
+	e.onClose(e.parts.end)
+	e.parts.run(running, "api", func(ctx context.Context) error { return api.Run(ctx, apiConfig, e.logger("api")) })
+	e.parts.run(running, "consumer", func(ctx context.Context) error { return consumer.Run(ctx, consumerConfig, e.logger("consumer")) })
+	e.parts.run(running, "accounts", func(ctx context.Context) error { return accountdemo.Run(ctx, accountsConfig, e.logger("accounts")) })
+	return nil
+}
+
+func (e *environment) logger(service string) *slog.Logger {
+	return e.log.With(slog.String("service", service))
+}
+
+func (e *environment) apiConfig() (api.Config, error) {
+	cfg, err := config.Parse[api.Config]("api", "", append(e.storeFlags(),
+		flag("auth-dev-key-file", e.keyFile()), flag("shutdown-delay", "0s"), flag("shutdown-timeout", "2s")), e.cfg.Lookup)
+	cfg.Version, cfg.Listener, cfg.AdminListener = e.cfg.Version, e.sockets[placeAPI], e.sockets[placeAdmin]
+	return cfg, err
+}
+
+func (e *environment) consumerConfig() (consumer.Config, error) {
+	cfg, err := config.Parse[consumer.Config]("consumer", "", e.storeFlags(), e.cfg.Lookup)
+	cfg.Version, cfg.Listener = e.cfg.Version, e.sockets[placeConsumerAdmin]
+	return cfg, err
+}
+
+func (e *environment) accountsConfig() (accountdemo.Config, error) {
+	file, err := e.accountsFile()
+	if err != nil {
+		return accountdemo.Config{}, err
+	}
+	cfg, err := config.Parse[accountdemo.Config]("accountdemo", "", []string{
+		flag("kafka-brokers", e.kafka.Brokers...), flag("topic-account-events", e.topics.AccountEvents),
+		flag("accounts-file", file), flag("accounts", strconv.Itoa(e.cfg.Accounts)),
+	}, e.cfg.Lookup)
+	cfg.Listener = e.sockets[placeAccounts]
+	return cfg, err
+}
+
+// storeFlags lead a part to the database and the broker; everything else that it
+// can be told comes from variables and defaults.
+func (e *environment) storeFlags() []string {
+	return []string{flag("database-url", e.databaseURL), flag("kafka-brokers", e.kafka.Brokers...)}
+}
+
+// flag spells a flag for the parser of a part.
+func flag(name string, values ...string) string { return "--" + name + "=" + strings.Join(values, ",") }
