@@ -42,7 +42,8 @@ UNIT_FILTER     := ^$(MODULE)/($(subst $(space),|,$(strip $(OTHER_PKG))))(/|$$)
 
 .PHONY: run
 run: ## All of it on this machine: PostgreSQL, a broker, api, consumer, demo accounts (flags: ARGS="--ephemeral")
-	go run ./cmd/dev $(ARGS)
+	@go build -o $(BIN)/dev ./cmd/dev
+	@exec $(BIN)/dev $(ARGS)
 
 .PHONY: up
 up: secrets ## The containers of docker-compose.yml, built and healthy (needs Docker)
