@@ -15,6 +15,7 @@ type client struct {
 	http         *http.Client
 	base         string
 	lists, items int
+	active       int // users, from the first
 	id, clients  int
 	tokens       *tokens
 	orders       map[int][]int
@@ -23,18 +24,18 @@ type client struct {
 func newClient(base string, id int, f flags, t *tokens) *client {
 	return &client{
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}, Timeout: 30 * time.Second},
-		base: base, lists: f.Lists, items: f.Items, id: id, clients: f.Clients, tokens: t, orders: map[int][]int{},
+		base: base, lists: f.Lists, active: f.Active, items: f.Items, id: id, clients: f.Clients, tokens: t, orders: map[int][]int{},
 	}
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-func (c *client) randomUser() int { return rand.IntN(c.lists) + 1 }
+func (c *client) randomUser() int { return rand.IntN(c.active) + 1 }
 
 // ownUser is a random list that no other client writes, so that the client
 // knows its order.
 func (c *client) ownUser() int {
-	return rand.IntN(c.lists/c.clients)*c.clients + c.id + 1
+	return rand.IntN(c.active/c.clients)*c.clients + c.id + 1
 }
 
 // orderOf is the order of a list of ownUser's; the caller may change it.

@@ -19,6 +19,7 @@ import (
 type flags struct {
 	Lists   int           `default:"20000" help:"Lists in the database; the deletion touches all of them."`
 	Items   int           `default:"20" help:"Items in each list."`
+	Active  int           `default:"1000" help:"Users that send requests; their tokens have been seen before."`
 	Clients int           `default:"8" help:"Concurrent clients."`
 	Time    time.Duration `default:"6s" help:"How long each operation runs."`
 	Only    []string      `help:"Operations to measure; all by default."`
@@ -52,6 +53,9 @@ func run(ctx context.Context, f flags) (err error) {
 	}
 	defer func() { err = errors.Join(err, api.stop()) }()
 
+	if err := m.greet(api, f); err != nil {
+		return err
+	}
 	report := report{Machine: describe(), Lists: f.Lists, Items: f.Items, Clients: f.Clients}
 	for _, op := range operations() {
 		if !chosen(f.Only, op.name) {

@@ -34,7 +34,7 @@ func operations() []operation {
 		{"304", floorHead, notModified},
 		{"PATCH", floorPatch, func(c *client) (func() error, error) {
 			return func() error {
-				u := rand.IntN(c.lists) + 1
+				u := c.randomUser()
 				path := "/preferences/" + itemID(u, rand.IntN(c.items)+1)
 				return c.do(http.MethodPatch, path, u, "", fmt.Sprintf(`{"attributes":{"v":%d}}`, rand.IntN(1_000_000)), http.StatusOK)
 			}, nil
@@ -54,9 +54,9 @@ func operations() []operation {
 				return c.do(http.MethodPut, "/preferences:batchReplace", u, "", c.body(order), http.StatusOK)
 			}, nil
 		}},
-		{"replace, first write", floorFirst, func(c *client) (func() error, error) {
+		{"replace, first write, new token", floorFirst, func(c *client) (func() error, error) {
 			return func() error {
-				u := c.lists + int(fresh.Add(1))
+				u := c.lists + int(fresh.Add(1)) // its token is new as well
 				return c.do(http.MethodPut, "/preferences:batchReplace", u, "", c.body(c.fresh()), http.StatusOK)
 			}, nil
 		}},
