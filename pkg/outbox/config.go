@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"cmp"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,7 +16,7 @@ type Config struct {
 	Retention   time.Duration // how long published rows are kept; default 24 h
 	Meter       metric.Meter  // default: none
 
-	Owner      string        // who holds the lease: unique; default random
+	Owner      string        // who holds the lease: unique; default the host's name and something random
 	Lease      time.Duration // default 5 s
 	SaveEvery  time.Duration // while rows are published: what a crash may repeat; default 100 ms
 	RenewEvery time.Duration // while none are; default 250 ms
@@ -37,7 +38,8 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.Owner == "" {
-		c.Owner = uuid.NewString()
+		host, _ := os.Hostname() // without one, the rest still is unique
+		c.Owner = host + "/" + uuid.NewString()[:8]
 	}
 	if c.Meter == nil {
 		c.Meter = noop.Meter{}

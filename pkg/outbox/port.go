@@ -26,7 +26,8 @@ type Message struct {
 }
 
 // Publisher publishes to the broker with acks=all and idempotently, with at
-// most one produce in flight per partition.
+// most one produce in flight per partition. It is called for several partitions
+// at the same time.
 type Publisher interface {
 	// Route names the partition that each message would go to now, or says ""
 	// where that is not known. It answers from memory. A relay keeps the

@@ -46,7 +46,8 @@ func (r *Relay) report(l *leader) {
 	oldest := l.ledger.oldest()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.status.Leader, r.status.Epoch, r.status.NeedsReanchor = true, l.epoch, false
+	r.status.Leader, r.status.Epoch = true, l.epoch
+	r.status.NeedsReanchor = r.status.NeedsReanchor && l.reads == 0
 	r.status.BrokerAway = !l.downSince.IsZero()
 	r.oldest = oldest
 }
@@ -80,7 +81,7 @@ func (r *Relay) noteQuarantine(ctx context.Context, rows []Exile) {
 func (r *Relay) noteEnd(ctx context.Context, led bool, err error, failures int) {
 	reanchor := errors.Is(err, ErrReanchor)
 	r.mu.Lock()
-	first := led || failures == 1 || reanchor && !r.status.NeedsReanchor
+	first := failures == 1 || led && !reanchor || reanchor && !r.status.NeedsReanchor
 	r.status.Leader, r.status.BrokerAway, r.status.NeedsReanchor = false, false, reanchor
 	r.oldest = time.Time{}
 	r.mu.Unlock()

@@ -18,6 +18,7 @@ const outboxChannel = "prefs_outbox"
 
 const (
 	connectWithin = 5 * time.Second
+	claimWithin   = 3 * time.Second
 	tendWithin    = 30 * time.Second // one look at health, one chunk of pruning
 	closeWithin   = time.Second
 )
@@ -90,6 +91,9 @@ func (s *OutboxSource) Claim(ctx context.Context, owner string, lease time.Durat
 	if err != nil {
 		return nil, err
 	}
+	// A claim that is cut short may have succeeded, and nobody would know.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimWithin)
+	defer cancel()
 	t, err := s.claim(ctx, conn, owner, lease)
 	if errors.Is(err, pgx.ErrNoRows) { // nobody has heard of this relay
 		if _, err = conn.Exec(ctx, outboxStatements["introduce"], s.relay); err == nil {

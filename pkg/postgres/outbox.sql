@@ -2,7 +2,8 @@
 -- pg_snapshot. The session that runs them may only use the index scans for which they are written, see relaySettings.
 
 -- name: claim
--- $1 relay, $2 owner, $3 lease in seconds: no row for an unknown relay; a null epoch when the lease is not to be had.
+-- $1 relay, $2 owner, $3 lease in seconds: no row for an unknown relay; a null epoch when the lease is not to be had; true when
+-- the cursor is of another cluster, or ahead of this one's transactions.
 with claimed as (
   update outbox_relays r
   set owner = $2, epoch = epoch + 1, expires_at = clock_timestamp() + make_interval(secs => $3), updated_at = now(),
@@ -10,10 +11,12 @@ with claimed as (
   from pg_control_system() p
   where r.name = $1 and not r.paused and (r.expires_at < clock_timestamp() or r.owner = $2)
     and coalesce(r.system_identifier, p.system_identifier) = p.system_identifier
+    and pg_snapshot_xmax(coalesce(r.window_snapshot, r.snapshot)::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
   returning r.name, r.epoch, r.snapshot, coalesce(r.window_snapshot, '') as window_snapshot, coalesce(r.window_id, 0) as window_id, r.max_id
 )
 select c.epoch, coalesce(c.snapshot, ''), coalesce(c.window_snapshot, ''), coalesce(c.window_id, 0), coalesce(c.max_id, 0),
   coalesce(r.system_identifier, p.system_identifier) <> p.system_identifier
+    or pg_snapshot_xmax(coalesce(r.window_snapshot, r.snapshot)::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot())
 from outbox_relays r cross join pg_control_system() p left join claimed c using (name)
 where r.name = $1
 
@@ -147,7 +150,9 @@ from outbox_relays r where r.name = $1
 -- name: status
 -- $1 relay, $2 most rows to count. A relay that never ran has published nothing.
 select r.name is not null, coalesce(r.owner, ''), coalesce(r.expires_at > clock_timestamp() and r.owner is not null, false), coalesce(r.epoch, 0),
-  coalesce(r.paused, false), coalesce(r.system_identifier <> p.system_identifier, false),
+  coalesce(r.paused, false),
+  coalesce(r.system_identifier <> p.system_identifier, false)
+    or coalesce(pg_snapshot_xmax(coalesce(r.window_snapshot, r.snapshot)::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()), false),
   r.window_snapshot is not null, u.rows, coalesce(extract(epoch from clock_timestamp() - u.oldest), 0)::float8,
   (select count(*) from outbox_quarantine where resolved_at is null),
   (select count(distinct (topic, aggregateid)) from outbox_quarantine where resolved_at is null)

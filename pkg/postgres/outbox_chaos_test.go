@@ -38,7 +38,7 @@ type chaos struct {
 const (
 	chaosLists   = 8
 	chaosWriters = 12
-	chaosWrites  = 80 // of each writer
+	chaosWrites  = 60 // of each writer
 )
 
 var errRolledBack = errors.New("rolled back on purpose")
@@ -129,6 +129,7 @@ func (c *chaos) torment(t *testing.T, ctx context.Context) { //nolint:revive // 
 	t.Helper()
 	cfg := quick()
 	cfg.Lease = 400 * time.Millisecond
+	cfg.Batch = 10 // a few rows are a backlog
 	kills, cuts := 0, 0
 	relays := [2]*victim{c.victim(t, cfg), c.victim(t, cfg)}
 	for ctx.Err() == nil {

@@ -2,8 +2,8 @@ package postgres
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,6 +24,7 @@ type term struct {
 	conn   *pgx.Conn
 	start  outbox.Cursor
 	epoch  int64
+	sound  bool // nothing failed on the connection
 }
 
 // Start implements outbox.Term.
@@ -140,17 +141,21 @@ func scanRow(rows pgx.Rows, now time.Time, before, after []any) (outbox.Row, boo
 // decodeHeaders reads headers as emit stores them: pairs of a name and a value
 // in base64, or null.
 func decodeHeaders(stored []byte) ([]outbox.Header, error) {
-	var pairs []json.RawMessage
+	var pairs [][]*string
 	if err := json.Unmarshal(stored, &pairs); err != nil {
-		return nil, fmt.Errorf("stored headers are not a list: %w", err)
+		return nil, fmt.Errorf("stored headers are not a list of pairs: %w", err)
 	}
 	headers := make([]outbox.Header, len(pairs))
 	for i, p := range pairs {
-		var pair []json.RawMessage
-		if err := json.Unmarshal(p, &pair); err != nil || len(pair) != 2 {
+		if len(p) != 2 || p[0] == nil {
 			return nil, fmt.Errorf("stored header %d is not a pair", i)
 		}
-		if err := errors.Join(json.Unmarshal(pair[0], &headers[i].Name), json.Unmarshal(pair[1], &headers[i].Value)); err != nil {
+		headers[i].Name = *p[0]
+		if p[1] == nil {
+			continue
+		}
+		var err error
+		if headers[i].Value, err = base64.StdEncoding.DecodeString(*p[1]); err != nil {
 			return nil, fmt.Errorf("stored header %d: %w", i, err)
 		}
 	}
@@ -166,6 +171,7 @@ func (t *term) Save(ctx context.Context, c outbox.Cursor, lease time.Duration) e
 // Release implements outbox.Term.
 func (t *term) Release(ctx context.Context, c outbox.Cursor) error {
 	tag, err := t.conn.Exec(ctx, outboxStatements["release"], t.source.relay, t.epoch, c.Snapshot, c.Window, c.WindowID, c.MaxID)
+	t.sound = err == nil
 	return t.fencedUnless(tag.RowsAffected() == 1, "release the lease", err)
 }
 
@@ -214,10 +220,10 @@ func storable(text string) string {
 	return text
 }
 
-// Close implements outbox.Term. A connection that is still good serves the next
-// claim.
+// Close implements outbox.Term. The next claim gets a new connection, unless the
+// term ended as it should.
 func (t *term) Close() {
-	if t.conn.IsClosed() || t.conn.PgConn().IsBusy() {
+	if !t.sound {
 		t.source.main.drop(context.Background())
 	}
 }
