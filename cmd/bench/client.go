@@ -56,8 +56,8 @@ func (c *client) fresh() []int {
 	return order
 }
 
-func (c *client) request(method, path string, user int, tag, body string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(context.Background(), method, c.base+path, strings.NewReader(body))
+func (c *client) request(ctx context.Context, method, path string, user int, tag, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +75,8 @@ func (c *client) request(method, path string, user int, tag, body string) (*http
 	return c.http.Do(req)
 }
 
-func (c *client) do(method, path string, user int, tag, body string, want int) error {
-	res, err := c.request(method, path, user, tag, body)
+func (c *client) do(ctx context.Context, method, path string, user int, tag, body string, want int) error {
+	res, err := c.request(ctx, method, path, user, tag, body)
 	if err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func (c *client) do(method, path string, user int, tag, body string, want int) e
 }
 
 // tag reads a list's entity tag.
-func (c *client) tag(user int) (string, error) {
-	res, err := c.request(http.MethodGet, "/preferences?domain=accounts", user, "", "")
+func (c *client) tag(ctx context.Context, user int) (string, error) {
+	res, err := c.request(ctx, http.MethodGet, "/preferences?domain=accounts", user, "", "")
 	if err != nil {
 		return "", err
 	}

@@ -53,7 +53,7 @@ func run(ctx context.Context, f flags) (err error) {
 	}
 	defer func() { err = errors.Join(err, api.stop()) }()
 
-	if err := m.greet(api, f); err != nil {
+	if err := m.greet(ctx, api, f); err != nil {
 		return err
 	}
 	report := report{Machine: describe(), Lists: f.Lists, Items: f.Items, Clients: f.Clients}

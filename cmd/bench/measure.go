@@ -24,7 +24,7 @@ func (m *machine) load(ctx context.Context, api *process, op operation, f flags)
 		clients[i] = newClient(api.url, i, f, m.tokens)
 		defer clients[i].close()
 		var err error
-		if next[i], err = op.prepare(clients[i]); err != nil {
+		if next[i], err = op.prepare(ctx, clients[i]); err != nil {
 			return figures{}, err
 		}
 		for range 50 { // connections, prepared statements and caches are warm
@@ -37,14 +37,14 @@ func (m *machine) load(ctx context.Context, api *process, op operation, f flags)
 	if err != nil {
 		return figures{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.Time)
+	over, cancel := context.WithTimeout(ctx, f.Time)
 	defer cancel()
 	begin := time.Now()
 	took, errs := make([][]time.Duration, f.Clients), make([]error, f.Clients)
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() {
-			for ctx.Err() == nil && errs[i] == nil {
+			for over.Err() == nil && errs[i] == nil {
 				t := time.Now()
 				errs[i] = next[i]()
 				took[i] = append(took[i], time.Since(t))
@@ -62,11 +62,11 @@ func (m *machine) load(ctx context.Context, api *process, op operation, f flags)
 
 // greet lets every active user be seen once, so that no operation pays for
 // what the first request of a token costs.
-func (m *machine) greet(api *process, f flags) error {
+func (m *machine) greet(ctx context.Context, api *process, f flags) error {
 	c := newClient(api.url, 0, f, m.tokens)
 	defer c.close()
 	for user := 1; user <= f.Active; user++ {
-		if _, err := c.tag(user); err != nil {
+		if _, err := c.tag(ctx, user); err != nil {
 			return err
 		}
 	}

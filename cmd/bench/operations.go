@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -16,7 +17,7 @@ type operation struct {
 	floor string // body of a pgbench script; :u is a random list
 	// prepare runs once for each client; what it returns makes that client's
 	// next request.
-	prepare func(c *client) (func() error, error)
+	prepare func(ctx context.Context, c *client) (func() error, error)
 }
 
 // label is what every item carries.
@@ -26,50 +27,50 @@ var fresh atomic.Int64 // numbers users that have no list yet
 
 func operations() []operation {
 	return []operation{
-		{"list of 20", floorList, func(c *client) (func() error, error) {
+		{"list of 20", floorList, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
-				return c.do(http.MethodGet, "/preferences?domain=accounts", c.randomUser(), "", "", http.StatusOK)
+				return c.do(ctx, http.MethodGet, "/preferences?domain=accounts", c.randomUser(), "", "", http.StatusOK)
 			}, nil
 		}},
 		{"304", floorHead, notModified},
-		{"PATCH", floorPatch, func(c *client) (func() error, error) {
+		{"PATCH", floorPatch, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
 				u := c.randomUser()
 				path := "/preferences/" + itemID(u, rand.IntN(c.items)+1)
-				return c.do(http.MethodPatch, path, u, "", fmt.Sprintf(`{"attributes":{"v":%d}}`, rand.IntN(1_000_000)), http.StatusOK)
+				return c.do(ctx, http.MethodPatch, path, u, "", fmt.Sprintf(`{"attributes":{"v":%d}}`, rand.IntN(1_000_000)), http.StatusOK)
 			}, nil
 		}},
-		{"replace, nothing changed", floorList, func(c *client) (func() error, error) {
+		{"replace, nothing changed", floorList, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
 				u := c.ownUser()
-				return c.do(http.MethodPut, "/preferences:batchReplace", u, "", c.body(c.orderOf(u)), http.StatusOK)
+				return c.do(ctx, http.MethodPut, "/preferences:batchReplace", u, "", c.body(c.orderOf(u)), http.StatusOK)
 			}, nil
 		}},
-		{"replace, one move", floorMove, func(c *client) (func() error, error) {
+		{"replace, one move", floorMove, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
 				u := c.ownUser()
 				order := c.orderOf(u)
 				i, j := rand.IntN(len(order)), rand.IntN(len(order))
 				order[i], order[j] = order[j], order[i]
-				return c.do(http.MethodPut, "/preferences:batchReplace", u, "", c.body(order), http.StatusOK)
+				return c.do(ctx, http.MethodPut, "/preferences:batchReplace", u, "", c.body(order), http.StatusOK)
 			}, nil
 		}},
-		{"replace, first write, new token", floorFirst, func(c *client) (func() error, error) {
+		{"replace, first write, new token", floorFirst, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
 				u := c.lists + int(fresh.Add(1)) // its token is new as well
-				return c.do(http.MethodPut, "/preferences:batchReplace", u, "", c.body(c.fresh()), http.StatusOK)
+				return c.do(ctx, http.MethodPut, "/preferences:batchReplace", u, "", c.body(c.fresh()), http.StatusOK)
 			}, nil
 		}},
 	}
 }
 
 // notModified asks for lists whose tags it has read before.
-func notModified(c *client) (func() error, error) {
+func notModified(ctx context.Context, c *client) (func() error, error) {
 	const known = 500
 	users, tags := make([]int, known), make([]string, known)
 	for i := range users {
 		users[i] = c.randomUser()
-		tag, err := c.tag(users[i])
+		tag, err := c.tag(ctx, users[i])
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +79,7 @@ func notModified(c *client) (func() error, error) {
 	next := 0
 	return func() error {
 		next = (next + 1) % known
-		return c.do(http.MethodGet, "/preferences?domain=accounts", users[next], tags[next], "", http.StatusNotModified)
+		return c.do(ctx, http.MethodGet, "/preferences?domain=accounts", users[next], tags[next], "", http.StatusNotModified)
 	}, nil
 }
 
