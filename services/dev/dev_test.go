@@ -203,7 +203,7 @@ func TestTheTourAndASecondStart(t *testing.T) {
 
 func TestTheLinesOfTheTourRun(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("curl"); err != nil && os.Getenv("CI") == "" {
+	if _, err := exec.LookPath("curl"); err != nil && os.Getenv("CI") == "" { //nolint:forbidigo // in CI what is missing is a failure
 		t.Skip("there is no curl")
 	}
 	r := start(t, t.TempDir(), "--ephemeral")

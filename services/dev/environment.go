@@ -64,7 +64,7 @@ func (e *environment) openDir(context.Context) error {
 	if err := ctl.RemoveEnvironment(e.cfg.Dir); err != nil {
 		return err
 	}
-	e.key, err = auth.EnsureDevKey(e.keyFile())
+	e.key, err = auth.EnsureDevKey(e.keyFile()) //nolint:contextcheck // it reads or writes one small file
 	return err
 }
 
