@@ -70,6 +70,17 @@ func configOf(t *testing.T, dir string, args ...string) Config {
 	return cfg
 }
 
+// newDir returns a directory that the user whom root's PostgreSQL runs as can
+// pass through.
+func newDir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, path := range []string{dir, filepath.Dir(dir)} {
+		require.NoError(t, os.Chmod(path, 0o755))
+	}
+	return dir
+}
+
 // start runs an environment until stop is called.
 func start(t *testing.T, dir string, args ...string) *running {
 	t.Helper()
@@ -168,7 +179,7 @@ const save = `{"domain":"accounts","preferences":[{"entityId":"acc-001"},{"entit
 
 func TestTheTourAndASecondStart(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "environment")
+	dir := filepath.Join(newDir(t), "environment")
 	r := start(t, dir)
 
 	saved := r.do(http.MethodPut, r.APIURL+"/preferences:batchReplace", r.Tokens.Alice, save)
@@ -206,7 +217,7 @@ func TestTheLinesOfTheTourRun(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil && os.Getenv("CI") == "" { //nolint:forbidigo // in CI what is missing is a failure
 		t.Skip("there is no curl")
 	}
-	r := start(t, t.TempDir(), "--ephemeral")
+	r := start(t, newDir(t), "--ephemeral")
 	var lines []string
 	for line := range strings.Lines(r.screen.String()) {
 		if strings.HasPrefix(line, "curl ") {
@@ -233,7 +244,7 @@ func TestTheLinesOfTheTourRun(t *testing.T) {
 
 func TestDemoUsersHaveLists(t *testing.T) {
 	t.Parallel()
-	r := start(t, t.TempDir(), "--ephemeral", "--users=20", "--accounts=30")
+	r := start(t, newDir(t), "--ephemeral", "--users=20", "--accounts=30")
 	r.Tokens.Alice = r.token("user-00007")
 	require.NotEmpty(t, r.entities())
 	require.NotContains(t, r.screen.String(), "webUrl")
@@ -287,7 +298,7 @@ func TestAStopDuringTheStartIsNoFailure(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.NoError(t, Run(ctx, configOf(t, t.TempDir(), "--ephemeral"), io.Discard, slog.New(slog.DiscardHandler)))
+	require.NoError(t, Run(ctx, configOf(t, newDir(t), "--ephemeral"), io.Discard, slog.New(slog.DiscardHandler)))
 }
 
 func TestMistakesAreSaidBeforeAnythingStarts(t *testing.T) {
@@ -301,7 +312,7 @@ func TestMistakesAreSaidBeforeAnythingStarts(t *testing.T) {
 		_, err := config.Parse[Config]("dev", "", args, nothingSet)
 		require.ErrorContains(t, err, name)
 	}
-	cfg := configOf(t, t.TempDir(), "--ephemeral")
+	cfg := configOf(t, newDir(t), "--ephemeral")
 	cfg.Lookup = func(name string) (string, bool) {
 		if name == "PREFS_CELL" {
 			return "Not A Cell", true
