@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -109,6 +110,24 @@ func (b *broker) wait(t *testing.T, done func([]outbox.Message) bool) []outbox.M
 		case <-changed:
 		case <-ctx.Done():
 			require.FailNow(t, "the broker never got what was expected", "it has %d messages", len(log))
+		}
+	}
+}
+
+// soon waits a moment for an event. It need not come.
+func (b *broker) soon(id uuid.UUID) {
+	enough := time.After(300 * time.Millisecond)
+	for {
+		b.mu.Lock()
+		arrived, changed := slices.ContainsFunc(b.log, func(m outbox.Message) bool { return m.EventID == id }), b.changed
+		b.mu.Unlock()
+		if arrived {
+			return
+		}
+		select {
+		case <-changed:
+		case <-enough:
+			return
 		}
 	}
 }

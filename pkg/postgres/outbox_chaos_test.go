@@ -78,7 +78,54 @@ func (c *chaos) run(t *testing.T) {
 	c.torment(t, writing)
 	calm := relay(t, source(t, c.url), c.broker, quick())
 	c.settle(t)
+	for range 3 {
+		c.commitLate(t, conns[0], conns[1])
+		c.commitOutOfNumber(t, conns[0], conns[1])
+	}
+	c.settle(t)
 	calm.stop()
+}
+
+// commitLate commits a row after one with a higher id has gone out.
+func (c *chaos) commitLate(t *testing.T, late, quick *pgx.Conn) {
+	t.Helper()
+	begin(t, late)
+	bump(t, late, "user-0")
+	id := bump(t, quick, "user-1")
+	c.broker.soon(id)
+	commit(t, late)
+}
+
+// commitOutOfNumber lets a transaction with a lower number write a later
+// version.
+func (c *chaos) commitOutOfNumber(t *testing.T, late, quick *pgx.Conn) {
+	t.Helper()
+	begin(t, late)
+	_, err := late.Exec(t.Context(), "select pg_current_xact_id()")
+	require.NoError(t, err)
+	id := bump(t, quick, "user-2")
+	c.broker.soon(id)
+	bump(t, late, "user-2")
+	commit(t, late)
+}
+
+func begin(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	_, err := conn.Exec(t.Context(), "begin")
+	require.NoError(t, err)
+}
+
+func commit(t *testing.T, conn *pgx.Conn) {
+	t.Helper()
+	_, err := conn.Exec(t.Context(), "commit")
+	require.NoError(t, err)
+}
+
+// bump makes the next version of a list and writes its event.
+func bump(t *testing.T, conn *pgx.Conn, user string) uuid.UUID {
+	t.Helper()
+	version := scalar[int](t, conn, "update preference_lists set version = version + 1 where user_id = $1 returning version", user)
+	return put(t, conn, user, version, nil)
 }
 
 // write is one transaction of a writer. Half of them have their number before
@@ -102,7 +149,7 @@ func write(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := tx.Exec(ctx, insertEvent, uuid.Must(uuid.NewV7()), user, version, []byte(fmt.Sprint(version))); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "select pg_sleep($1)", nap(10, 8)+nap(200, 400)); err != nil {
+		if _, err := tx.Exec(ctx, "select pg_sleep($1)", nap(4, 15)+nap(200, 400)); err != nil {
 			return err
 		}
 		if rand.N(20) == 0 {
@@ -130,6 +177,7 @@ func (c *chaos) torment(t *testing.T, ctx context.Context) { //nolint:revive // 
 	cfg := quick()
 	cfg.Lease = 400 * time.Millisecond
 	cfg.Batch = 10 // a few rows are a backlog
+	cfg.Poll = 5 * time.Millisecond
 	kills, cuts := 0, 0
 	relays := [2]*victim{c.victim(t, cfg), c.victim(t, cfg)}
 	for ctx.Err() == nil {

@@ -22,6 +22,7 @@ func TestMutantRelaysAreCaught(t *testing.T) {
 			c := newChaos(t)
 			c.run(t)
 			found := c.violations(t)
+			t.Logf("%d violations", len(found))
 			require.NotEmpty(t, found, "the defect went unnoticed")
 			require.True(t, strings.Contains(strings.Join(found, "\n"), symptom), "the suite blames something else: %v", found)
 		})
