@@ -8,8 +8,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,7 +43,7 @@ func (i Item) Entity() Entity { return Entity{i.EntityType, i.EntityID} }
 // ETag is the item's strong entity tag, without quotes. It covers the order,
 // so a neighbour's removal changes it. The prefix names the JSON shape.
 func (i Item) ETag() string {
-	return tag("p1|%s|%d|%d|%d", i.ID, i.Version, i.Order, i.UpdateTime.UnixMicro())
+	return tag("p1|"+i.ID.String(), int64(i.Version), int64(i.Order), i.UpdateTime.UnixMicro())
 }
 
 // List is one user's list in one domain. ID and Version are 0 until its first
@@ -62,10 +62,11 @@ type List struct {
 // never revalidate one's list with the other's tag. The time keeps tags from
 // repeating after a restore of the database.
 func (l List) ETag() string {
+	of := "l1|" + l.UserID + "|" + l.Domain
 	if l.Version == 0 {
-		return tag("l1|%s|%s|0|0|0", l.UserID, l.Domain)
+		return tag(of, 0, 0, 0)
 	}
-	return tag("l1|%s|%s|%d|%d|%d", l.UserID, l.Domain, l.ID, l.Version, l.UpdateTime.UnixMicro())
+	return tag(of, l.ID, l.Version, l.UpdateTime.UnixMicro())
 }
 
 // Wanted is the list as it is, to be edited by a writer.
@@ -106,10 +107,17 @@ type Wanted struct {
 // Entity returns what the wanted item refers to.
 func (w Wanted) Entity() Entity { return Entity{w.EntityType, w.EntityID} }
 
-// tagLength is that of the seed's tags: 16 characters, 96 bits of the hash.
-const tagLength = 16
+// tagBytes of the hash are 16 characters, the length of the seed's tags.
+const tagBytes = 12
 
-func tag(format string, args ...any) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, format, args...))
-	return base64.RawURLEncoding.EncodeToString(sum[:])[:tagLength]
+// tag hashes what it is of and numbers, joined by bars. A list has a tag for
+// each of its items, so it is spelled without fmt.
+func tag(of string, numbers ...int64) string {
+	text := make([]byte, 0, 128)
+	text = append(text, of...)
+	for _, n := range numbers {
+		text = strconv.AppendInt(append(text, '|'), n, 10)
+	}
+	sum := sha256.Sum256(text)
+	return base64.RawURLEncoding.EncodeToString(sum[:tagBytes])
 }

@@ -180,9 +180,11 @@ func TestCase019_OnlyAnAdministratorReadsOthersLists(t *testing.T) {
 		for _, user := range []string{"", strings.Repeat("u", 256), "a%00b", "%FF", "a%0Ab"} {
 			w.admin().send(http.MethodGet, accounts+"&userId="+user, "").fails(http.StatusBadRequest, "INVALID_FIELD", "userId")
 		}
-		// Nobody writes into the lists of others.
-		w.admin().send(http.MethodPut, "/preferences:batchReplace?userId=alice", body("x")).fails(http.StatusBadRequest, "INVALID_FIELD", "userId")
-		w.as("bob").send(http.MethodPut, "/preferences:batchReplace?userId=alice", body("x")).fails(http.StatusForbidden, "INSUFFICIENT_SCOPE")
+		// Nobody reads or writes single items of others, or saves their lists.
+		for _, x := range everywhere(saved.Preferences[0].ID)[2:] {
+			w.admin().send(x[0], x[1]+"?userId=alice", x[2]).fails(http.StatusBadRequest, "INVALID_FIELD", "userId")
+			w.as("bob", auth.ScopeSystem).send(x[0], x[1]+"?userId=alice", x[2]).fails(http.StatusForbidden, "INSUFFICIENT_SCOPE")
+		}
 	})
 }
 
