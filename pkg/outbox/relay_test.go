@@ -203,6 +203,27 @@ func TestGracefulStopFinishesWhatIsOnItsWay(t *testing.T) {
 	})
 }
 
+func TestStopAtAnyMomentRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	story(t, func(b *bench) {
+		b.latency = func(outbox.Message) time.Duration { return time.Millisecond }
+		const rounds = 100
+		for i := range rounds {
+			b.backlog(21)
+			_, stop := b.start(b.settings())
+			b.pass(time.Duration(i) * 300 * time.Microsecond)
+			stop()
+			require.True(b, b.expires.IsZero(), "the lease is given back")
+		}
+		b.start(b.settings())
+		b.pass(time.Minute)
+		require.Len(b, b.all(), rounds*21)
+		for i := range 7 {
+			require.IsIncreasing(b, b.of(fmt.Sprint("u", i)))
+		}
+	})
+}
+
 func TestGracefulStopDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	story(t, func(b *bench) {
