@@ -23,14 +23,15 @@ type Store interface {
 	// says; false means that there is none.
 	Claim(ctx context.Context, owner string, lease time.Duration) (preferences.Clean, bool, error)
 	// RetryLater gives a clean back after a failure, not to be claimed before
-	// the delay is over. It counts a clean as failed for good whose Attempts
-	// have reached the store's limit.
+	// the delay is over, and keeps its Attempts.
 	RetryLater(ctx context.Context, c preferences.Clean, delay time.Duration, cause error) error
 }
 
-// Sweeper carries a clean to its end; *preferences.Service does.
+// Sweeper carries a clean to its end, or gives it up for good;
+// *preferences.Service does.
 type Sweeper interface {
 	Sweep(ctx context.Context, c preferences.Clean, onTouched func([]events.TouchedList)) error
+	GiveUp(ctx context.Context, c preferences.Clean, cause error) error
 }
 
 // Outcome says how one turn of an operation ended.
@@ -42,6 +43,7 @@ const (
 	Retried   Outcome = "retried"   // it failed and is tried again later
 	Released  Outcome = "released"  // this process stops; another one goes on
 	TakenOver Outcome = "taken_over"
+	Failed    Outcome = "failed" // it failed too often and was given up
 )
 
 // KindClean is the kind of operation that takes a deleted entity out of lists.
@@ -161,12 +163,15 @@ func (r *Runner) turn(ctx context.Context, c preferences.Clean) Outcome {
 	case fault.CodeOf(err) == fault.Aborted:
 		return TakenOver // by a runner that thought we were gone: it goes on, and we have nothing to save
 	case ctx.Err() != nil:
-		c.Attempts = 0 // a process that stops is no failure of the clean
+		c.Attempts-- // a process that stops is no failure of the clean
 		r.giveBack(ctx, c, 0, errStopped)
 		return Released
 	}
 	if progress {
 		c.Attempts = 1
+	}
+	if c.Attempts >= preferences.MaxAttempts {
+		return r.giveUp(ctx, c, err)
 	}
 	delay := backoff(c.Attempts)
 	r.Log.WarnContext(ctx, "operation failed and is tried again", slog.String("kind", KindClean), slog.String("operation", c.ID.String()),
@@ -176,6 +181,23 @@ func (r *Runner) turn(ctx context.Context, c preferences.Clean) Outcome {
 }
 
 var errStopped = errors.New("the process that ran it stopped")
+
+// giveUp ends a clean that has failed too often. Where even that fails, the
+// next one to claim it tries it once more.
+func (r *Runner) giveUp(ctx context.Context, c preferences.Clean, cause error) Outcome {
+	err := r.Sweeper.GiveUp(ctx, c, cause)
+	if fault.CodeOf(err) == fault.Aborted {
+		return TakenOver
+	}
+	log := r.Log.With(slog.String("kind", KindClean), slog.String("operation", c.ID.String()), slog.String("cause", c.Cause), slog.Int("attempts", c.Attempts))
+	if err != nil {
+		log.WarnContext(ctx, "operation cannot even be given up", slog.Any("error", err))
+		r.giveBack(ctx, c, backoff(c.Attempts), cause)
+		return Retried
+	}
+	log.ErrorContext(ctx, "operation failed for good", slog.Any("error", cause))
+	return Failed
+}
 
 // giveBackWithin bounds the last word on an operation while the process stops.
 const giveBackWithin = 3 * time.Second

@@ -27,6 +27,8 @@ type queue struct {
 	rows     []*row
 	away     error // what Claim says while the store cannot be asked
 	returned []preferences.Clean
+	givenUp  []preferences.Clean
+	refusal  error // what GiveUp says
 	delays   []time.Duration
 }
 
@@ -72,7 +74,7 @@ func (q *queue) RetryLater(_ context.Context, c preferences.Clean, delay time.Du
 	}
 	q.returned, q.delays = append(q.returned, c), append(q.delays, delay)
 	r := q.find(c)
-	r.lease, r.next = time.Time{}, time.Now().Add(delay)
+	r.lease, r.next, r.clean.Attempts = time.Time{}, time.Now().Add(delay), c.Attempts
 	return nil
 }
 
@@ -103,6 +105,23 @@ func (q *queue) left() int {
 	return n
 }
 
+// sweeper is what a story does in place of the use cases.
+type sweeper struct {
+	sweep
+	*queue
+}
+
+func (s sweeper) GiveUp(_ context.Context, c preferences.Clean, cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refusal != nil || cause == nil {
+		return s.refusal
+	}
+	s.givenUp = append(s.givenUp, c)
+	s.find(c).closed = true
+	return nil
+}
+
 type sweep func(ctx context.Context, c preferences.Clean, onTouched func([]events.TouchedList)) error
 
 func (s sweep) Sweep(ctx context.Context, c preferences.Clean, onTouched func([]events.TouchedList)) error {
@@ -122,7 +141,7 @@ func start(t *testing.T, q *queue, s sweep) *stage {
 	t.Helper()
 	st := &stage{log: &bytes.Buffer{}}
 	st.Runner = operations.NewRunner(operations.Options{
-		Store: q, Sweeper: s, Owner: "me", Log: slog.New(slog.NewTextHandler(st.log, nil)),
+		Store: q, Sweeper: sweeper{s, q}, Owner: "me", Log: slog.New(slog.NewTextHandler(st.log, nil)),
 		Observe: func(kind string, o operations.Outcome) {
 			if kind != operations.KindClean {
 				panic(kind)
@@ -247,6 +266,58 @@ func TestRunner_BeginsToCountAgainAfterProgress(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, q.returned[0].Attempts, "the store must not count it as failed for good")
 		require.Less(t, q.delays[0], time.Second)
+		st.stop()
+	})
+}
+
+func TestRunner_GivesUpAfterTooManyFailures(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(1)
+		st := start(t, q, func(context.Context, preferences.Clean, func([]events.TouchedList)) error {
+			return errors.New("broken")
+		})
+		<-time.After(time.Hour)
+		synctest.Wait()
+		require.Zero(t, q.left())
+		require.Len(t, q.returned, preferences.MaxAttempts-1)
+		require.Len(t, q.givenUp, 1)
+		require.Equal(t, preferences.MaxAttempts, q.givenUp[0].Attempts)
+		require.Equal(t, operations.Failed, st.said()[preferences.MaxAttempts-1])
+		st.stop()
+		require.Equal(t, 1, strings.Count(st.log.String(), "operation failed for good"))
+	})
+}
+
+func TestRunner_GivesUpAgainWhatItCouldNotGiveUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{refusal: errors.New("the database is away")}
+		q.open(2)
+		q.rows[0].clean.Attempts = preferences.MaxAttempts - 1
+		q.rows[1].next = time.Now().Add(time.Hour)
+		st := start(t, q, func(context.Context, preferences.Clean, func([]events.TouchedList)) error {
+			return errors.New("broken")
+		})
+		synctest.Wait()
+		require.Equal(t, []operations.Outcome{operations.Retried}, st.said())
+
+		q.mu.Lock()
+		q.refusal = fault.New(fault.Aborted, "OPERATION_TAKEN_OVER", "taken over")
+		q.mu.Unlock()
+		<-time.After(time.Minute)
+		synctest.Wait()
+		require.Equal(t, operations.TakenOver, st.said()[1])
+
+		q.mu.Lock()
+		q.refusal, q.rows[0].lease = nil, time.Time{}
+		q.mu.Unlock()
+		<-time.After(time.Second)
+		synctest.Wait()
+		said := st.said()
+		require.Equal(t, operations.Failed, said[len(said)-1])
+		require.Equal(t, 1, q.left())
 		st.stop()
 	})
 }

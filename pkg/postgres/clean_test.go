@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -190,6 +191,15 @@ func TestALargeCleanIsAnnouncedInPartsWithOneEnd(t *testing.T) {
 	require.Equal(t, []string{"a:1", "b:2"}, h.shown(t, "user-77"))
 }
 
+// afterAChunk calls stop when something has been cleaned.
+func afterAChunk(stop func()) func([]events.TouchedList) {
+	return func(touched []events.TouchedList) {
+		if len(touched) > 0 {
+			stop()
+		}
+	}
+}
+
 func TestASweepThatIsCutShortIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	h := open(t)
@@ -199,9 +209,9 @@ func TestASweepThatIsCutShortIsFinishedByTheNext(t *testing.T) {
 	c, _, err := h.store.Claim(t.Context(), "first", 0)
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
-	err = h.Sweep(ctx, c, func([]events.TouchedList) { stop() })
+	err = h.Sweep(ctx, c, afterAChunk(stop))
 	require.Error(t, err, "it stopped in the middle")
-	require.Positive(t, h.count(t, "select count(*) from preferences where entity_id = 'x'"))
+	require.Equal(t, lists-1000, h.count(t, "select count(*) from preferences where entity_id = 'x'"))
 
 	second, found, err := h.store.Claim(t.Context(), "second", time.Minute)
 	require.NoError(t, err)
@@ -256,21 +266,73 @@ func TestAnOperationThatDiedBeforeItsStateIsFinished(t *testing.T) {
 	require.Empty(t, h.shown(t, "u"))
 }
 
-func TestAFailingCleanIsGivenUpInTheEnd(t *testing.T) {
+func TestACleanThatIsGivenUpSaysWhatItHasNotReached(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.seed(t, 2500)
+	h.remove(t, "e1", "x", time.Now())
+	stale, found, err := h.store.Claim(t.Context(), "runner", time.Minute)
+	require.NoError(t, err)
+	require.True(t, found)
+	ctx, stop := context.WithCancel(t.Context())
+	require.Error(t, h.Sweep(ctx, stale, afterAChunk(stop)), "it is cut short")
+	require.Zero(t, stale.Parts, "what its owner knows is out of date")
+	done := h.count(t, "select deleted from operation_steps")
+	require.Positive(t, done)
+
+	require.NoError(t, h.GiveUp(t.Context(), stale, errors.New("boom")))
+	told := h.cleaned(t)
+	last := told[len(told)-1]
+	require.Equal(t, len(told), last.Part)
+	require.True(t, last.Final)
+	require.False(t, last.Complete)
+	require.EqualValues(t, done, last.TotalDeleted)
+	require.Empty(t, last.Lists)
+	require.Equal(t, 1, h.count(t, `select count(*) from operations o join operation_steps s on s.operation_id = o.id where o.state = 'failed'
+		and o.finished_at is not null and o.error->>'message' = 'boom' and o.done = $1 and s.parts = $2`, done, len(told)))
+	require.Zero(t, h.count(t, "select count(*) from deleted_entities where cleaned_at is not null"))
+	_, found, err = h.store.Claim(t.Context(), "runner", time.Minute)
+	require.NoError(t, err)
+	require.False(t, found)
+
+	require.Equal(t, fault.Aborted, fault.CodeOf(h.GiveUp(t.Context(), stale, errors.New("again"))), "once is enough")
+	require.Equal(t, fault.Aborted, fault.CodeOf(h.Sweep(t.Context(), stale, nothing)), "and nobody goes on")
+	require.Len(t, h.cleaned(t), len(told))
+}
+
+func TestOnlyTheOwnerOfACleanGivesItUp(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.seed(t, 1200)
 	h.remove(t, "e1", "x", time.Now())
-	for range 25 {
+	first, _, err := h.store.Claim(t.Context(), "first", 0)
+	require.NoError(t, err)
+	h.sweepOne(t)
+	require.Equal(t, fault.Aborted, fault.CodeOf(h.GiveUp(t.Context(), first, errors.New("boom"))))
+	require.Equal(t, 1, h.count(t, "select count(*) from operations where state = 'succeeded'"))
+}
+
+func TestACleanKeepsTheAttemptsThatItsOwnerCounts(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.seed(t, 1200)
+	h.remove(t, "e1", "x", time.Now())
+	for want := range 3 {
 		c, found, err := h.store.Claim(t.Context(), "runner", time.Minute)
 		require.NoError(t, err)
 		require.True(t, found)
-		require.NoError(t, h.store.RetryLater(t.Context(), c, 0, fmt.Errorf("boom")))
+		require.Equal(t, want+1, c.Attempts)
+		require.NoError(t, h.store.RetryLater(t.Context(), c, 0, errors.New("boom")))
 	}
-	_, found, err := h.store.Claim(t.Context(), "runner", time.Minute)
-	require.NoError(t, err)
-	require.False(t, found)
-	require.Equal(t, 1, h.count(t, "select count(*) from operations where state = 'failed'"))
+	for range 2 { // a process that stops takes its claim back
+		c, _, err := h.store.Claim(t.Context(), "runner", time.Minute)
+		require.NoError(t, err)
+		require.Equal(t, 4, c.Attempts)
+		c.Attempts--
+		require.NoError(t, h.store.RetryLater(t.Context(), c, 0, errors.New("stopped")))
+	}
+	h.sweepOne(t)
+	require.Equal(t, 1, h.count(t, "select count(*) from operations where state = 'succeeded' and error is null"))
 }
 
 func TestWritersAndADeletionNeverBringTheAccountBack(t *testing.T) {

@@ -81,6 +81,13 @@ func (t *tx) SaveClean(ctx context.Context, cl preferences.Clean) error {
 		run("opsave", cl.ID, cl.Epoch, cl.Deleted, cl.Total, cl.Lease.Seconds())))
 }
 
+// LockClean implements preferences.Tx. It locks in one statement and reads in
+// the next: whoever it waited for may have saved.
+func (t *tx) LockClean(ctx context.Context, cl preferences.Clean) (preferences.Clean, error) {
+	err := send(ctx, t.conn, run("oplock", cl.ID, cl.Epoch), run("step", cl.ID).first(&cl.Entity.Type, &cl.Entity.ID, &cl.Parts, &cl.Deleted))
+	return cl, owned(err)
+}
+
 // FinishClean implements preferences.Tx.
 func (t *tx) FinishClean(ctx context.Context, cl preferences.Clean) error {
 	result, err := json.Marshal(cleanResultJSON{cl.Deleted, cl.Parts})
@@ -88,16 +95,36 @@ func (t *tx) FinishClean(ctx context.Context, cl preferences.Clean) error {
 		return fmt.Errorf("encode result: %w", err)
 	}
 	return owned(send(ctx, t.conn, run("cleaned", cl.Entity.Type, cl.Entity.ID), run("stepsave", cl.ID, cl.Parts, cl.Deleted),
-		run("opfinish", cl.ID, cl.Epoch, "succeeded", string(result), cl.Deleted, cl.Total)))
+		run("opfinish", cl.ID, cl.Epoch, "succeeded", string(result), nil, cl.Deleted, cl.Total)))
+}
+
+// FailClean implements preferences.Tx.
+func (t *tx) FailClean(ctx context.Context, cl preferences.Clean, cause error) error {
+	text, err := encodeCause(cause)
+	if err != nil {
+		return err
+	}
+	return owned(send(ctx, t.conn, run("stepsave", cl.ID, cl.Parts, cl.Deleted),
+		run("opfinish", cl.ID, cl.Epoch, "failed", nil, text, cl.Deleted, cl.Total)))
 }
 
 // owned names the fence that an operation's saves run into when another runner
 // has taken it over.
 func owned(err error) error {
-	if refused(err, "opsave") || refused(err, "opfinish") {
+	if refused(err, "oplock") || refused(err, "opsave") || refused(err, "opfinish") {
 		return fault.New(fault.Aborted, "OPERATION_TAKEN_OVER", "Another runner has taken the operation over.").Because(err)
 	}
 	return err
+}
+
+// encodeCause spells why an operation failed. It stays in the database: it is
+// for operators.
+func encodeCause(cause error) (string, error) {
+	text, err := json.Marshal(map[string]string{"reason": string(fault.ReasonOf(cause)), "message": cause.Error()})
+	if err != nil {
+		return "", fmt.Errorf("encode error: %w", err)
+	}
+	return string(text), nil
 }
 
 // Claim takes an open clean that nobody works on; false means that there is
@@ -121,23 +148,14 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (p
 	return cl, err == nil && cl.Epoch > 0, err
 }
 
-// maxAttempts is how often a clean may fail without progress before it counts
-// as failed.
-const maxAttempts = 25
-
 // RetryLater gives a clean back after a failure, to be tried again after the
-// delay, or marks it as failed when it has failed too often. The cause's text
-// stays in the database: it is for operators.
+// delay, and keeps its Attempts.
 func (s *Store) RetryLater(ctx context.Context, cl preferences.Clean, delay time.Duration, cause error) error {
-	state := "pending"
-	if cl.Attempts >= maxAttempts {
-		state = "failed"
-	}
-	text, err := json.Marshal(map[string]string{"reason": string(fault.ReasonOf(cause)), "message": cause.Error()})
+	text, err := encodeCause(cause)
 	if err != nil {
-		return fmt.Errorf("encode error: %w", err)
+		return err
 	}
 	return s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, run("begin"), run("opretry", cl.ID, cl.Epoch, delay.Seconds(), string(text), state), run(commit))
+		return send(ctx, c, run("begin"), run("opretry", cl.ID, cl.Epoch, delay.Seconds(), text, cl.Attempts), run(commit))
 	})
 }

@@ -205,16 +205,21 @@ with o as (
   where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
 select 1 / count(*) from o
 
+-- name: oplock
+-- $1 operation, $2 epoch: refused as in opsave
+select 1 / count(*) from (
+  select 1 from operations where id = $1 and epoch = $2 and state in ('pending', 'running') for no key update) o
+
 -- name: opfinish
--- $1 operation, $2 epoch, $3 state, $4 result, $5 done, $6 total: refused as in opsave
+-- $1 operation, $2 epoch, $3 state, $4 result, $5 error, $6 done, $7 total: refused as in opsave
 with o as (
-  update operations set state = $3, result = $4::text::jsonb, done = greatest(done, $5), total = $6, finished_at = now(),
-    lease_until = 'epoch', started_at = coalesce(started_at, now())
+  update operations set state = $3, result = $4::text::jsonb, error = $5::text::jsonb, done = greatest(done, $6), total = $7,
+    finished_at = now(), lease_until = 'epoch', started_at = coalesce(started_at, now())
   where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
 select 1 / count(*) from o
 
 -- name: opretry
--- $1 operation, $2 epoch, $3 delay in seconds, $4 error, $5 state: pending again, or failed for good
-update operations set state = $5, lease_until = 'epoch', next_attempt_at = clock_timestamp() + make_interval(secs => $3),
-  error = $4::text::jsonb, finished_at = case when $5 = 'failed' then now() end
+-- $1 operation, $2 epoch, $3 delay in seconds, $4 error, $5 attempts: the last ones without progress
+update operations set state = 'pending', lease_until = 'epoch', next_attempt_at = clock_timestamp() + make_interval(secs => $3),
+  error = $4::text::jsonb, attempts = $5
 where id = $1 and epoch = $2 and state = 'running'

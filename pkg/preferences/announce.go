@@ -33,8 +33,8 @@ func (a Announcer) Updated(c Changes, by By) (events.Message, error) {
 }
 
 // Cleaned is the next parts of a clean, as many as it takes to stay below the
-// limit of a part; it counts them in c. The last one carries final.
-func (a Announcer) Cleaned(c *Clean, touched []events.TouchedList, final bool, at time.Time) ([]events.Message, error) {
+// limit of a part; it counts them in c. The ending is that of the last one.
+func (a Announcer) Cleaned(c *Clean, touched []events.TouchedList, end Ending, at time.Time) ([]events.Message, error) {
 	var out []events.Message
 	for {
 		n := fitting(touched)
@@ -42,7 +42,7 @@ func (a Announcer) Cleaned(c *Clean, touched []events.TouchedList, final bool, a
 		last := n == len(touched)
 		m, err := a.message(events.PreferencesCleaned, a.CleanedTopic, "entity", c.Entity.ID, 0, at, "", events.Cleaned{
 			EntityID: c.Entity.ID, EntityType: c.Entity.Type, AffectedUsers: usersOf(touched[:n]), Lists: some(touched[:n]),
-			Part: c.Parts, Final: final && last, Complete: final && last, TotalDeleted: c.Deleted, Cause: c.Cause,
+			Part: c.Parts, Final: last && end != Underway, Complete: last && end == Complete, TotalDeleted: c.Deleted, Cause: c.Cause,
 		})
 		if err != nil {
 			return nil, err

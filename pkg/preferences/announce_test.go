@@ -18,7 +18,7 @@ func TestALargePartIsCutAndEndsOnce(t *testing.T) {
 		touched[i] = events.TouchedList{UserID: strings.Repeat("\x01", 250) + fmt.Sprintf("%05d", i), Domain: "accounts", ListID: int64(i), Version: 2}
 	}
 	c := Clean{Entity: Entity{"account", "x"}, Cause: "event:e", Parts: 3, Deleted: 10}
-	messages, err := Announcer{CleanedTopic: "cleaned"}.Cleaned(&c, touched, true, start)
+	messages, err := Announcer{CleanedTopic: "cleaned"}.Cleaned(&c, touched, Complete, start)
 	require.NoError(t, err)
 	require.Greater(t, len(messages), 1)
 	require.Equal(t, 3+len(messages), c.Parts)

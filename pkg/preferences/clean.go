@@ -165,6 +165,23 @@ func (s *Service) pass(ctx context.Context, c *Clean, onTouched func([]events.To
 	return first, nil
 }
 
+// GiveUp ends a clean that fails again and again. What it has not reached stays
+// in its lists, and the final part says so. Aborted means that somebody else
+// owns the clean by now.
+func (s *Service) GiveUp(ctx context.Context, c Clean, cause error) error {
+	return s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		// The owner may have missed the answer to a commit: what is stored counts the parts.
+		stored, err := tx.LockClean(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := s.announce(ctx, tx, &stored, nil, Incomplete); err != nil {
+			return err
+		}
+		return tx.FailClean(ctx, stored, cause)
+	})
+}
+
 // step is what one transaction of a clean has come to.
 type step struct {
 	touched  []events.TouchedList
@@ -211,7 +228,7 @@ func (s *Service) attempt(ctx context.Context, tx Tx, c *Clean) (step, error) {
 	if busy > 0 {
 		return s.part(ctx, tx, c, touched)
 	}
-	if err := s.announce(ctx, tx, c, touched, true); err != nil {
+	if err := s.announce(ctx, tx, c, touched, Complete); err != nil {
 		return step{}, err
 	}
 	return step{touched: touched, progress: true, done: true}, tx.FinishClean(ctx, *c)
@@ -228,15 +245,15 @@ func (s *Service) cleanChunk(ctx context.Context, tx Tx, c *Clean, lists []int64
 // part announces what was cleaned, if anything, and saves how far the clean is.
 func (s *Service) part(ctx context.Context, tx Tx, c *Clean, touched []events.TouchedList) (step, error) {
 	if len(touched) > 0 {
-		if err := s.announce(ctx, tx, c, touched, false); err != nil {
+		if err := s.announce(ctx, tx, c, touched, Underway); err != nil {
 			return step{}, err
 		}
 	}
 	return step{touched: touched, progress: len(touched) > 0}, tx.SaveClean(ctx, *c)
 }
 
-func (s *Service) announce(ctx context.Context, tx Tx, c *Clean, touched []events.TouchedList, final bool) error {
-	messages, err := s.announcer.Cleaned(c, touched, final, s.now().UTC().Truncate(time.Microsecond))
+func (s *Service) announce(ctx context.Context, tx Tx, c *Clean, touched []events.TouchedList, end Ending) error {
+	messages, err := s.announcer.Cleaned(c, touched, end, s.now().UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return err
 	}

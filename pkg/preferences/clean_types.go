@@ -6,6 +6,20 @@ import (
 	"github.com/google/uuid"
 )
 
+// MaxAttempts is how often in a row a clean may be claimed without progress
+// before it is given up.
+const MaxAttempts = 25
+
+// Ending says what a part of a clean's announcement comes to.
+type Ending int
+
+// Endings of a part.
+const (
+	Underway   Ending = iota // more parts follow
+	Complete                 // the last part: every list was reached
+	Incomplete               // the last part of a clean that was given up
+)
+
 // Clean is the work of taking one deleted entity out of every list: an
 // operation of kind cleanEntity, as far as it has come.
 type Clean struct {

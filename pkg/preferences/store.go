@@ -97,6 +97,13 @@ type Tx interface {
 	// SaveClean stores the clean's Parts and Deleted and renews its lease. It
 	// fails with Aborted when another runner has taken the clean over.
 	SaveClean(ctx context.Context, c Clean) error
+	// LockClean returns the clean with the Parts and Deleted that are stored, and
+	// keeps others from changing them. It fails like SaveClean.
+	LockClean(ctx context.Context, c Clean) (Clean, error)
+	// FailClean stores the clean's Parts and Deleted and marks its operation as
+	// failed; its entity does not count as cleaned. The cause's text is for
+	// operators. It fails like SaveClean.
+	FailClean(ctx context.Context, c Clean, cause error) error
 	// FinishClean marks the clean's operation as succeeded and its entity as
 	// cleaned. It fails like SaveClean.
 	FinishClean(ctx context.Context, c Clean) error
