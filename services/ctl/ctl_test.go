@@ -3,6 +3,7 @@ package ctl_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,10 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/auth"
 	"github.com/prefsd/prefsd/pkg/devkafka"
+	"github.com/prefsd/prefsd/pkg/kafka"
+	"github.com/prefsd/prefsd/pkg/outbox"
 	"github.com/prefsd/prefsd/pkg/pgtest"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
@@ -219,6 +223,39 @@ preferences.dead-letters  6           1         created
 	require.Equal(t, []string{"has 2 partitions instead of 6"}, body.Topics[0].Mismatches)
 	require.Empty(t, body.Topics[1].Mismatches)
 	require.Contains(t, prefsctl(t, vars, "topics", "check", "--dir", dir, "--partitions=6").out, "has 2 partitions instead of 6")
+}
+
+func TestTailPrintsWhatIsThereAndEnds(t *testing.T) {
+	t.Parallel()
+	const topic = "preferences.cleaned"
+	broker, err := devkafka.Start(devkafka.Config{Topics: []devkafka.Topic{{Name: topic, Partitions: 1}}}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, broker.Close()) }()
+	client, err := kafka.Open(kafka.Config{Brokers: broker.Addrs()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, client.Close()) }()
+	for i, value := range []string{`{"eventId": "a"}`, "no JSON", `{"eventId": "c"}`} {
+		results := kafka.NewPublisher(client, kafka.PublisherConfig{}).Publish(t.Context(), []outbox.Message{
+			{ID: int64(i + 1), EventID: uuid.New(), Topic: topic, Key: []byte("acc-001"), Value: []byte(value)},
+		})
+		require.NoError(t, errors.Join(results...))
+	}
+	vars := map[string]string{"PREFS_KAFKA_BROKERS": strings.Join(broker.Addrs(), ",")}
+
+	r := prefsctl(t, vars, "topics", "tail", topic, "--count=2")
+	require.Equal(t, ctl.Done, r.code, r.err)
+	table(t, `
+0/0  TIME  acc-001  {"eventId": "a"}
+0/1  TIME  acc-001  no JSON
+`, r.out)
+	r = prefsctl(t, vars, "topics", "tail", topic, "--count=2", "--json")
+	require.Equal(t, ctl.Done, r.code, r.err)
+	lines := strings.Split(strings.TrimSpace(r.out), "\n")
+	require.Len(t, lines, 2)
+	var second struct{ Key, Value string }
+	require.NoError(t, json.Unmarshal([]byte(lines[1]), &second))
+	require.Equal(t, "no JSON", second.Value)
+	require.Equal(t, ctl.Misused, prefsctl(t, vars, "topics", "tail").code)
 }
 
 func TestOutboxStatus(t *testing.T) {

@@ -29,26 +29,12 @@ type cluster struct {
 
 // with runs fn on a client.
 func (c cluster) with(fn func(client *kafka.Client) error) (err error) {
-	client, err := kafka.Open(KafkaConfig(c.Kafka, "prefsctl"))
+	client, err := kafka.Open(kafka.FromConfig(c.Kafka, "prefsctl"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	return fn(client)
-}
-
-// KafkaConfig returns what the settings of a binary mean to a client.
-func KafkaConfig(c config.Kafka, clientID string) kafka.Config {
-	sasl := kafka.SASL{}
-	if c.SASL.Enabled() {
-		sasl = kafka.SASL{Mechanism: c.SASL.Mechanism, Username: c.SASL.Username, Password: c.SASL.Password.Reveal()}
-	}
-	return kafka.Config{
-		Brokers: c.Brokers, ClientID: clientID, SASL: sasl,
-		TLS: kafka.TLS{
-			Enabled: bool(c.TLS.Enabled), CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName,
-		},
-	}
 }
 
 // TopicSpecs returns the topics of a deployment in one shape; zeros leave it to
