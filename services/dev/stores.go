@@ -106,7 +106,7 @@ func (e *environment) startBroker() (*devkafka.Broker, error) {
 }
 
 func (e *environment) createTopics(ctx context.Context) (err error) {
-	client, err := kafka.Open(ctl.KafkaConfig(e.kafka, "prefsd-dev"))
+	client, err := kafka.Open(kafka.FromConfig(e.kafka, "prefsd-dev"))
 	if err != nil {
 		return err
 	}
