@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -282,6 +284,7 @@ func (l *leader) end(ctx context.Context, cause error) {
 	l.cut()
 	l.term.Close()
 	if !fenced {
-		l.r.unsaved = unsaved{l.epoch, l.ledger.surplus()}
+		still := slices.AppendSeq(l.ledger.surplus(), maps.Keys(l.known))
+		l.r.unsaved = unsaved{l.epoch, still}
 	}
 }

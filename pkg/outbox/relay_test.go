@@ -248,8 +248,11 @@ func TestLostConnectionRepeatsNothing(t *testing.T) {
 			b.pass(10 * time.Millisecond)
 		}
 		b.cut()
-		b.pass(3 * time.Second)
-		require.Equal(b, int64(2), relay.Status().Epoch)
+		b.with(func() { b.blind = true }) // the next term ends before it has read anything
+		b.pass(time.Second)
+		b.with(func() { b.blind = false })
+		b.pass(10 * time.Second)
+		require.Greater(b, relay.Status().Epoch, int64(2))
 		b.put("u")
 		b.pass(time.Second)
 		require.Len(b, b.of("u"), 21)

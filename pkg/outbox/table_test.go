@@ -31,6 +31,7 @@ type table struct {
 	paused      bool
 	foreign     bool
 	away        bool          // everything fails
+	blind       bool          // rounds fail
 	connection  int           // numbers them; terms of earlier ones fail
 	stall       time.Duration // of every save
 	saves       int
@@ -222,12 +223,16 @@ func (f *fakeTerm) Start() (outbox.Cursor, int64) { return f.start, f.epoch }
 
 func (f *fakeTerm) Round(_ context.Context, after outbox.Cursor, limit outbox.Limit) (outbox.Round, error) {
 	var r outbox.Round
+	var blind error
 	err := f.on(func() {
+		if f.t.blind {
+			blind = errAway
+		}
 		r.Snapshot = outbox.Snapshot(strconv.Itoa(f.t.commits))
 		r.Rows = f.t.between(seen(after.Snapshot), f.t.commits)
 		r.Partial = len(r.Rows) > limit.Rows
 	})
-	return r, err
+	return r, errors.Join(err, blind)
 }
 
 func (f *fakeTerm) Rows(_ context.Context, places []outbox.Place, limit outbox.Limit) ([]outbox.Row, int, error) {
