@@ -44,6 +44,20 @@ func Parse[T any](name, description string, args []string, lookup Lookup, option
 	return cfg, nil
 }
 
+// ParseFile reads the file that a flag names. An error says which flag it was.
+func ParseFile[T any](flag, path string, parse func([]byte) (T, error)) (T, error) {
+	var zero T
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return zero, fmt.Errorf("%s: %w", flag, err)
+	}
+	parsed, err := parse(text)
+	if err != nil {
+		return zero, fmt.Errorf("%s %s: %w", flag, path, err)
+	}
+	return parsed, nil
+}
+
 // Parser is kong with the product's conventions, for binaries with commands.
 type Parser struct{ kong *kong.Kong }
 

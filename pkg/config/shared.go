@@ -129,6 +129,11 @@ type Topics struct {
 	DeadLetters        string `name:"topic-dead-letters" default:"preferences.dead-letters" help:"Topic for events that cannot be processed."`
 }
 
+// Own are the topics that the product publishes to.
+func (t Topics) Own() []string {
+	return []string{t.PreferencesEvents, t.PreferencesCleaned, t.DeadLetters}
+}
+
 // Validate refuses names that Kafka does not take, and one name for two topics.
 func (t Topics) Validate() error {
 	seen := map[string]string{}

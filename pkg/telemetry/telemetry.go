@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,11 +27,12 @@ const (
 	maxScrapes    = 4
 )
 
-// Telemetry holds the metrics of one process. Its registry is its own, so that
-// several can live in one program.
+// Telemetry holds the metrics of one process and whether it is ready. Its
+// registry is its own, so that several can live in one program.
 type Telemetry struct {
 	provider *sdk.MeterProvider
 	registry *prometheus.Registry
+	ready    atomic.Pointer[func(context.Context) error]
 }
 
 // New returns metrics that carry the name and version of the service. Variables

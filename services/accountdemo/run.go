@@ -3,15 +3,13 @@ package accountdemo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/prefsd/prefsd/pkg/config"
+	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/kafka"
 )
 
@@ -24,7 +22,7 @@ const (
 // Run serves accounts until ctx ends. Requests in hand are finished; events that
 // the broker has not taken by then wait in the file for the next start.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
-	listener, err := cfg.listen(ctx)
+	listener, err := httpd.Listen(ctx, cfg.Listener, "--accounts-addr", cfg.Addr)
 	if err != nil {
 		return err
 	}
@@ -32,7 +30,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	client, err := kafka.Open(kafkaConfig(cfg.Kafka, cfg.Topic))
+	client, err := kafka.Open(kafka.FromConfig(cfg.Kafka, "accountdemo", cfg.Topic))
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -52,46 +50,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return nil
 	})
 	g.Go(func() error {
-		if err := web.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve accounts: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
 		defer stopSending()
-		<-ctx.Done()
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
-		defer cancel()
-		return errors.Join(web.Shutdown(limit), web.Close())
+		return httpd.Serve(ctx, web, listener, httpd.Stop{Drain: drain})
 	})
 	return g.Wait()
-}
-
-func (c Config) listen(ctx context.Context) (net.Listener, error) {
-	if c.Listener != nil {
-		return c.Listener, nil
-	}
-	var sockets net.ListenConfig
-	l, err := sockets.Listen(ctx, "tcp", c.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("--accounts-addr: %w", err)
-	}
-	return l, nil
-}
-
-func kafkaConfig(c config.Kafka, topic string) kafka.Config {
-	return kafka.Config{
-		Brokers: c.Brokers, ClientID: "accountdemo", MetadataTopics: []string{topic},
-		TLS: kafka.TLS{
-			Enabled: bool(c.TLS.Enabled), CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ServerName: c.TLS.ServerName,
-		},
-		SASL: kafka.SASL{Mechanism: mechanism(c.SASL), Username: c.SASL.Username, Password: c.SASL.Password.Reveal()},
-	}
-}
-
-func mechanism(c config.KafkaSASL) string {
-	if !c.Enabled() {
-		return ""
-	}
-	return c.Mechanism
 }

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/prefsd/prefsd/pkg/auth"
 	"github.com/prefsd/prefsd/pkg/config"
+	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -97,36 +97,16 @@ func (c Config) domains() (preferences.Domains, error) {
 	if c.Deployment.DomainsFile == "" {
 		return preferences.DefaultDomains(), nil
 	}
-	text, err := os.ReadFile(c.Deployment.DomainsFile)
-	if err != nil {
-		return preferences.Domains{}, fmt.Errorf("--domains-file: %w", err)
-	}
-	d, err := preferences.ParseDomains(text)
-	if err != nil {
-		return preferences.Domains{}, fmt.Errorf("--domains-file %s: %w", c.Deployment.DomainsFile, err)
-	}
-	return d, nil
+	return config.ParseFile("--domains-file", c.Deployment.DomainsFile, preferences.ParseDomains)
 }
 
 // listen takes both addresses, or none.
 func (c Config) listen(ctx context.Context) (public, admin net.Listener, err error) {
-	if public, err = listen(ctx, c.Listener, "--http-addr", c.HTTPAddr); err != nil {
+	if public, err = httpd.Listen(ctx, c.Listener, "--http-addr", c.HTTPAddr); err != nil {
 		return nil, nil, err
 	}
-	if admin, err = listen(ctx, c.AdminListener, "--admin-addr", c.AdminAddr); err != nil {
+	if admin, err = httpd.Listen(ctx, c.AdminListener, "--admin-addr", c.AdminAddr); err != nil {
 		return nil, nil, errors.Join(err, public.Close())
 	}
 	return public, admin, nil
-}
-
-func listen(ctx context.Context, given net.Listener, flag, addr string) (net.Listener, error) {
-	if given != nil {
-		return given, nil
-	}
-	var sockets net.ListenConfig
-	l, err := sockets.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
-	}
-	return l, nil
 }

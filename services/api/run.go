@@ -2,20 +2,17 @@ package api
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/prefsd/prefsd/migrations"
 	"github.com/prefsd/prefsd/pkg/auth"
 	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/kafka"
 	"github.com/prefsd/prefsd/pkg/outbox"
 	"github.com/prefsd/prefsd/pkg/postgres"
@@ -23,12 +20,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
-const (
-	service      = "api"
-	adminDrain   = time.Second     // what scrapers and probes have to finish
-	schemaEvery  = time.Second     // between looks for pending migrations
-	schemaWithin = 5 * time.Second // one look
-)
+const service = "api"
 
 // process is what Run puts together.
 type process struct {
@@ -39,7 +31,6 @@ type process struct {
 	telemetry *telemetry.Telemetry
 	metrics   *metrics
 	gate      *gate
-	ready     atomic.Pointer[func(context.Context) error]
 }
 
 // Run serves until ctx ends; then the requests in hand are answered, the relay
@@ -75,7 +66,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	})
 	g.Go(func() error {
 		defer stop()
-		return p.watch(watching, working, admin)
+		return p.telemetry.Serve(watching, working, admin, log)
 	})
 	return g.Wait()
 }
@@ -83,7 +74,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 // prepare reads what the configuration names, so that mistakes end the process
 // at once.
 func (p *process) prepare(ctx context.Context) (err error) {
-	p.waitFor("migrations", errors.New("not looked at yet"))
 	if p.domains, err = p.cfg.domains(); err != nil {
 		return err
 	}
@@ -97,6 +87,7 @@ func (p *process) prepare(ctx context.Context) (err error) {
 	if p.telemetry, err = telemetry.New(service, p.cfg.Version); err != nil { //nolint:contextcheck // it reads a few variables
 		return err
 	}
+	p.telemetry.WaitFor("migrations", errors.New("not looked at yet"))
 	if p.metrics, err = newMetrics(p.telemetry.Meter()); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
@@ -112,71 +103,8 @@ func (p *process) handler(prefs *preferences.Service) http.Handler {
 
 // serve answers requests until ctx ends, and then those that are in hand.
 func (p *process) serve(ctx context.Context, l net.Listener) error {
-	web := newHTTPServer(p.gate, p.log)
-	ended := make(chan error, 1)
-	go func() { ended <- web.Serve(l) }()
 	p.log.InfoContext(ctx, "serving", slog.String("addr", l.Addr().String()))
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve: %w", err)
-	case <-ctx.Done():
-	}
-	delay := time.NewTimer(p.cfg.ShutdownDelay)
-	defer delay.Stop()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve: %w", err)
-	case <-delay.C:
-	}
-	return shutDown(ctx, web, ended, p.cfg.ShutdownTimeout)
-}
-
-// shutDown lets a server finish what it has begun; what takes longer is cut off.
-func shutDown(ctx context.Context, web *http.Server, ended <-chan error, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	err := web.Shutdown(ctx)
-	if err != nil {
-		err = fmt.Errorf("requests did not end within %s and were cut off: %w", limit, err)
-	}
-	err = errors.Join(err, web.Close())
-	if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
-	}
-	return err
-}
-
-var errStopping = errors.New("the process is stopping")
-
-// watch answers probes and scrapes until ctx ends; once working has ended, that
-// the process is not ready any more.
-func (p *process) watch(ctx, working context.Context, l net.Listener) error {
-	ready := func(ctx context.Context) error {
-		if working.Err() != nil {
-			return errStopping
-		}
-		return (*p.ready.Load())(ctx)
-	}
-	web := newHTTPServer(telemetry.AdminHandler(ready, p.telemetry.Handler()), p.log)
-	ended := make(chan error, 1)
-	go func() { ended <- web.Serve(l) }()
-	p.log.InfoContext(ctx, "serving health and metrics", slog.String("addr", l.Addr().String()))
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve health and metrics: %w", err)
-	case <-ctx.Done():
-		return shutDown(ctx, web, ended, adminDrain)
-	}
-}
-
-// waitFor makes the process unready.
-func (p *process) waitFor(what string, err error) {
-	p.check(telemetry.Check{Name: what, Ready: func(context.Context) error { return err }})
-}
-
-func (p *process) check(all ...telemetry.Check) {
-	ready := telemetry.All(all...)
-	p.ready.Store(&ready)
+	return httpd.Serve(ctx, newHTTPServer(p.gate, p.log), l, httpd.Stop{Delay: p.cfg.ShutdownDelay, Drain: p.cfg.ShutdownTimeout})
 }
 
 // back is what the requests need: once the schema is there, the database and
@@ -195,57 +123,21 @@ func (p *process) back(working, ctx context.Context) error {
 	return g.Wait()
 }
 
-// awaitSchema waits until no migration is pending, on connections of its own:
-// the store prepares statements that need the schema. It reports false if ctx
-// ended first.
-func (p *process) awaitSchema(ctx context.Context) (there bool, err error) {
-	db, err := postgres.Plain(p.cfg.Database.URL.Reveal())
+// awaitSchema reports false if ctx ended first.
+func (p *process) awaitSchema(ctx context.Context) (bool, error) {
+	there, err := postgres.AwaitSchema(ctx, p.cfg.Database.URL.Reveal(), bool(p.cfg.Database.Migrate), func(missing error) {
+		p.telemetry.WaitFor("migrations", missing)
+		p.log.WarnContext(ctx, "waiting for the schema", slog.Any("error", missing))
+	})
 	if err != nil {
 		return false, fmt.Errorf("--database-url: %w", err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	ticker := time.NewTicker(schemaEvery)
-	defer ticker.Stop()
-	last := ""
-	for {
-		missing := p.schema(ctx, db)
-		if missing == nil {
-			return true, nil
-		}
-		p.waitFor("migrations", missing)
-		if missing.Error() != last && ctx.Err() == nil {
-			last = missing.Error()
-			p.log.WarnContext(ctx, "waiting for the schema", slog.Any("error", missing))
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return false, nil
-		}
-	}
+	return there, nil
 }
 
-var errPending = errors.New("migrations are pending")
-
-// schema migrates if it may, and says why the schema is not as it should be.
-func (p *process) schema(ctx context.Context, db *sql.DB) error {
-	if p.cfg.Database.Migrate {
-		_, err := migrations.Up(ctx, db)
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, schemaWithin)
-	defer cancel()
-	some, err := migrations.HasPending(ctx, db)
-	if err == nil && some {
-		err = errPending
-	}
-	return err
-}
-
-// work opens the store, lets requests in, and relays until ctx ends.
+// work opens the store, lets requests in, and publishes until ctx ends.
 func (p *process) work(ctx context.Context) (err error) {
-	url := p.cfg.Database.URL.Reveal()
-	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer()})
+	store, err := postgres.Open(postgres.Config{URL: p.cfg.Database.URL.Reveal(), MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer()})
 	if err != nil {
 		return fmt.Errorf("--database-url: %w", err)
 	}
@@ -253,25 +145,24 @@ func (p *process) work(ctx context.Context) (err error) {
 	if err := showPool(p.telemetry.Meter(), store.Stats); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	notifier, err := postgres.NewNotifier(url, p.log)
-	if err != nil {
-		return fmt.Errorf("--database-url: %w", err)
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return notifier.Run(ctx) })
-	wake := notifier.Poke
+	var publisher outbox.Publisher
 	if p.cfg.Relay.Enabled {
-		relay, closeRelay, failed := p.newRelay() //nolint:contextcheck // instruments outlive ctx
+		client, failed := kafka.Open(kafka.FromConfig(p.cfg.Kafka, "prefsd-"+service, p.cfg.Topics.Own()...))
 		if failed != nil {
 			return failed
 		}
-		defer func() { err = errors.Join(err, closeRelay()) }()
-		wake = waker(relay, notifier)
-		g.Go(func() error { return relay.Run(ctx) })
+		defer func() { err = errors.Join(err, client.Close()) }()
+		publisher = kafka.NewPublisher(client, kafka.PublisherConfig{})
 	}
-	store.AfterCommit(wake)
+	outlet, err := postgres.NewOutlet(p.cfg.Database.URL.Reveal(), p.cfg.Relay.Name, publisher, outbox.Config{ //nolint:contextcheck // instruments outlive ctx
+		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(),
+	}, p.log)
+	if err != nil {
+		return err
+	}
+	store.AfterCommit(outlet.Poke)
 	p.open(store) //nolint:contextcheck // each request has a context of its own
-	return g.Wait()
+	return outlet.Run(ctx)
 }
 
 // open lets requests in.
@@ -279,61 +170,10 @@ func (p *process) open(store *postgres.Store) {
 	p.gate.set(p.handler(preferences.New(preferences.Options{
 		Store: store, Domains: p.domains, Announcer: p.announcer(), RequireCondition: bool(p.cfg.RequireIfMatch),
 	})))
-	p.check(telemetry.Check{Name: "database", Ready: store.Ping}, telemetry.Check{Name: "keys", Ready: p.verifier.Ready})
-}
-
-// waker tells of new events whoever publishes them: the relay of this process
-// without a detour, another one by the database.
-func waker(r *outbox.Relay, n *postgres.Notifier) func() {
-	return func() {
-		if r.Status().Leader {
-			r.Poke()
-			return
-		}
-		n.Poke()
-	}
-}
-
-// newRelay returns the relay of this process, and what closes its connections
-// when it has ended.
-func (p *process) newRelay() (*outbox.Relay, func() error, error) {
-	client, err := kafka.Open(p.kafkaConfig())
-	if err != nil {
-		return nil, nil, err
-	}
-	source, err := postgres.NewOutboxSource(p.cfg.Database.URL.Reveal(), p.cfg.Relay.Name)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("--database-url: %w", err), client.Close())
-	}
-	closeBoth := func() error {
-		source.Close()
-		return client.Close()
-	}
-	relay, err := outbox.New(source, kafka.NewPublisher(client, kafka.PublisherConfig{}), outbox.Config{
-		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(),
-	}, p.log)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("relay: %w", err), closeBoth())
-	}
-	return relay, closeBoth, nil
+	p.telemetry.ReadyWhen(telemetry.Check{Name: "database", Ready: store.Ping}, telemetry.Check{Name: "keys", Ready: p.verifier.Ready})
 }
 
 func (p *process) announcer() preferences.Announcer {
 	t := p.cfg.Topics
 	return preferences.Announcer{EventsTopic: t.PreferencesEvents, CleanedTopic: t.PreferencesCleaned, Source: events.Source(p.cfg.Deployment.Cell)}
-}
-
-func (p *process) kafkaConfig() kafka.Config {
-	k, t := p.cfg.Kafka, p.cfg.Topics
-	c := kafka.Config{
-		Brokers: k.Brokers, ClientID: "prefsd-" + service,
-		MetadataTopics: []string{t.PreferencesEvents, t.PreferencesCleaned, t.DeadLetters},
-		TLS: kafka.TLS{
-			Enabled: bool(k.TLS.Enabled), CAFile: k.TLS.CAFile, CertFile: k.TLS.CertFile, KeyFile: k.TLS.KeyFile, ServerName: k.TLS.ServerName,
-		},
-	}
-	if k.SASL.Enabled() {
-		c.SASL = kafka.SASL{Mechanism: k.SASL.Mechanism, Username: k.SASL.Username, Password: k.SASL.Password.Reveal()}
-	}
-	return c
 }

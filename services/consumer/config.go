@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/prefsd/prefsd/pkg/config"
@@ -46,13 +46,9 @@ func (c Config) domains() (preferences.Domains, error) {
 		all[0].Events.Topic = c.Topics.AccountEvents
 		return preferences.NewDomains(all)
 	}
-	text, err := os.ReadFile(c.Deployment.DomainsFile)
+	d, err := config.ParseFile("--domains-file", c.Deployment.DomainsFile, preferences.ParseDomains)
 	if err != nil {
-		return preferences.Domains{}, fmt.Errorf("--domains-file: %w", err)
-	}
-	d, err := preferences.ParseDomains(text)
-	if err != nil {
-		return preferences.Domains{}, fmt.Errorf("--domains-file %s: %w", c.Deployment.DomainsFile, err)
+		return preferences.Domains{}, err
 	}
 	return d, c.checkTopics(d)
 }
@@ -62,8 +58,7 @@ func (c Config) domains() (preferences.Domains, error) {
 func (c Config) checkTopics(d preferences.Domains) error {
 	var errs []error
 	for _, topic := range d.Topics() {
-		switch topic {
-		case c.Topics.PreferencesEvents, c.Topics.PreferencesCleaned, c.Topics.DeadLetters:
+		if slices.Contains(c.Topics.Own(), topic) {
 			errs = append(errs, fmt.Errorf("--domains-file: %s is a topic of our own", topic))
 		}
 	}
