@@ -154,7 +154,7 @@ func (h *house) seed(t *testing.T, n int) {
 		"insert into preference_lists (user_id, domain, version) select 'user-' || n, 'accounts', 1 from generate_series(1, $1) n",
 		`insert into preferences (id, list_id, entity_type, entity_id, position)
 		 select gen_random_uuid(), list_id, 'account', e, p from preference_lists, (values ('a', 1), ('x', 2), ('b', 3)) v(e, p) where $1 > 0`,
-		`insert into changes (list_id, version, action, actor, delta) select list_id, 1, 'replace', 'seed',
+		`insert into changes (list_id, version, changed_at, action, actor, delta) select list_id, 1, updated_at, 'replace', 'seed',
 		 (select jsonb_build_object('added', jsonb_agg(jsonb_build_object('id', id, 'entityType', entity_type, 'entityId', entity_id, 'order', position, 'attributes', attributes) order by position))
 		  from preferences p where p.list_id = l.list_id) from preference_lists l where $1 > 0`,
 	} {

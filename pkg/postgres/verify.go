@@ -142,9 +142,64 @@ func (s snapshot) Tombstones(context.Context) ([]verify.Tombstone, error) {
 
 // Cleans implements verify.Source.
 func (s snapshot) Cleans(context.Context) ([]verify.CleanChange, error) {
-	var out []verify.CleanChange
-	err := s.db.Raw(`select c.actor as cause, l.user_id, c.list_id, c.version
-		from changes c join preference_lists l using (list_id) where c.action = 'clean' order by c.actor, c.list_id, c.version`).Scan(&out).Error
+	var rows []struct {
+		Cause, UserID, EntityType, EntityID string
+		ListID, Version                     int64
+		ChangedAt                           time.Time
+	}
+	err := s.db.Raw(`select c.actor as cause, l.user_id, c.list_id, c.version, c.changed_at,
+		coalesce(c.delta->'removed'->0->>'entityType', '') as entity_type, coalesce(c.delta->'removed'->0->>'entityId', '') as entity_id
+		from changes c join preference_lists l using (list_id) where c.action = 'clean' order by c.actor, c.list_id, c.version`).Scan(&rows).Error
+	out := make([]verify.CleanChange, len(rows))
+	for i, r := range rows {
+		out[i] = verify.CleanChange{
+			Cause: r.Cause, UserID: r.UserID, Entity: preferences.Entity{Type: r.EntityType, ID: r.EntityID},
+			ListID: r.ListID, Version: r.Version, Time: r.ChangedAt.UTC(),
+		}
+	}
+	return out, err
+}
+
+// CleanOperations implements verify.Source.
+func (s snapshot) CleanOperations(context.Context) ([]verify.CleanOperation, error) {
+	var rows []struct {
+		Cause, EntityType, EntityID, State string
+		CreatedAt                          time.Time
+	}
+	err := s.db.Raw(`select o.cause, t.entity_type, t.entity_id, o.state, o.created_at
+		from operations o join operation_steps t on t.operation_id = o.id where o.kind = 'cleanEntity' order by o.created_at`).Scan(&rows).Error
+	out := make([]verify.CleanOperation, len(rows))
+	for i, r := range rows {
+		out[i] = verify.CleanOperation{
+			Cause: r.Cause, Entity: preferences.Entity{Type: r.EntityType, ID: r.EntityID}, Created: r.CreatedAt.UTC(),
+			Open: r.State == "pending" || r.State == "running", Failed: r.State == "failed" || r.State == "cancelled",
+		}
+	}
+	return out, err
+}
+
+// Effects implements verify.Source.
+func (s snapshot) Effects(context.Context) ([]verify.Effect, error) {
+	var rows []struct {
+		Cause, EntityType, EntityID      string
+		Deletes, Cleans, Marked, Applied bool
+	}
+	err := s.db.Raw(`select e.cause, e.entity_type, e.entity_id, bool_or(e.deletes) as deletes, bool_or(e.cleans) as cleans,
+			bool_or(i.event_id is not null) as marked, bool_or(i.outcome is not distinct from 'applied') as applied
+		from (
+			select source as cause, entity_type, entity_id, deleted as deletes, false as cleans from deleted_entities where entity_type <> ?
+			union all
+			select o.cause, t.entity_type, t.entity_id, false, true from operations o join operation_steps t on t.operation_id = o.id
+			where o.kind = 'cleanEntity') e
+		left join inbox i on i.event_id = substr(e.cause, length('event:') + 1)
+		where e.cause like 'event:%' group by e.cause, e.entity_type, e.entity_id order by e.cause`, preferences.UserType).Scan(&rows).Error
+	out := make([]verify.Effect, len(rows))
+	for i, r := range rows {
+		out[i] = verify.Effect{
+			Cause: r.Cause, Entity: preferences.Entity{Type: r.EntityType, ID: r.EntityID},
+			Deletes: r.Deletes, Cleans: r.Cleans, Marked: r.Marked, Applied: r.Applied,
+		}
+	}
 	return out, err
 }
 
@@ -152,18 +207,25 @@ func (s snapshot) Cleans(context.Context) ([]verify.CleanChange, error) {
 // left out.
 func (s snapshot) Outbox(context.Context) ([]verify.OutboxRow, error) {
 	var rows []struct {
-		ID            int64
-		EventID       uuid.UUID
-		Type, Topic   string
-		Aggregateid   string
-		AggregateSeq  int64
-		Payload       []byte
-		SchemaVersion int
+		ID           int64
+		EventID      uuid.UUID
+		Type, Topic  string
+		Aggregateid  string
+		AggregateSeq int64
+		Payload      []byte
+		CreatedAt    time.Time
+		Quarantined  bool
 	}
-	err := s.db.Raw("select id, event_id, type, topic, aggregateid, aggregate_seq, payload from outbox where schema_version > 0 order by id").Scan(&rows).Error
+	err := s.db.Raw(`select id, event_id, type, topic, aggregateid, aggregate_seq, payload, created_at, false as quarantined
+			from outbox where schema_version > 0
+		union all select id, event_id, type, topic, aggregateid, aggregate_seq, payload, created_at, true
+			from outbox_quarantine where schema_version > 0 and resolved_at is null order by id`).Scan(&rows).Error
 	out := make([]verify.OutboxRow, len(rows))
 	for i, r := range rows {
-		out[i] = verify.OutboxRow{ID: r.ID, EventID: r.EventID, Type: events.Type(r.Type), Topic: r.Topic, Key: r.Aggregateid, Sequence: r.AggregateSeq, Payload: r.Payload}
+		out[i] = verify.OutboxRow{
+			ID: r.ID, EventID: r.EventID, Type: events.Type(r.Type), Topic: r.Topic, Key: r.Aggregateid, Sequence: r.AggregateSeq,
+			Payload: r.Payload, Time: r.CreatedAt.UTC(), Quarantined: r.Quarantined,
+		}
 	}
 	return out, err
 }

@@ -73,7 +73,7 @@ func (r *Report) delivered(rows []OutboxRow, seen []Delivered) {
 func (r *Report) missing(rows []OutboxRow, first map[uuid.UUID]Delivered) {
 	var lost []string
 	for _, row := range rows {
-		if _, arrived := first[row.EventID]; !arrived {
+		if _, arrived := first[row.EventID]; !arrived && !row.Quarantined {
 			lost = append(lost, fmt.Sprintf("%d (%s of %s)", row.ID, row.Type, row.Key))
 		}
 	}

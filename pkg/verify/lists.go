@@ -17,6 +17,8 @@ func (r *Report) orders(l preferences.List) {
 		}
 		seen[it.Entity()] = true
 		switch {
+		case l.Gaps && it.Order != int(it.Position):
+			r.add("I1", subject(l.ID), "shows %s as %d where %d is stored", it.EntityID, it.Order, it.Position)
 		case !l.Gaps && it.Order != i+1:
 			r.add("I1", subject(l.ID), "shows %s as %d where %d belongs", it.EntityID, it.Order, i+1)
 		case i > 0 && it.Position <= l.Items[i-1].Position:
@@ -26,7 +28,8 @@ func (r *Report) orders(l preferences.List) {
 }
 
 // versions is I3: the history holds every version from the oldest one kept to
-// the current one, each once.
+// the current one, each once and later than the one before, and the list is as
+// the last one says.
 func (r *Report) versions(h History) {
 	if h.List.Version == 0 {
 		if len(h.Changes) > 0 || len(h.List.Items) > 0 {
@@ -43,9 +46,17 @@ func (r *Report) versions(h History) {
 			r.add("I3", subject(h.List.ID), "has version %d in its history where %d belongs", c.Version, want)
 			return
 		}
+		if i > 0 && !c.Time.After(h.Changes[i-1].Time) {
+			r.add("I3", subject(h.List.ID), "has version %d that is no later than the one before", c.Version)
+		}
 	}
-	if last := h.Changes[len(h.Changes)-1].Version; last != h.List.Version {
-		r.add("I3", subject(h.List.ID), "is at version %d, its history ends at %d", h.List.Version, last)
+	switch last := h.Changes[len(h.Changes)-1]; {
+	case last.Version != h.List.Version:
+		r.add("I3", subject(h.List.ID), "is at version %d, its history ends at %d", h.List.Version, last.Version)
+	case !last.Time.Equal(h.List.UpdateTime):
+		r.add("I3", subject(h.List.ID), "has another time than its version %d", last.Version)
+	case last.Gaps != h.List.Gaps:
+		r.add("I3", subject(h.List.ID), "shows gaps, or does not, against its version %d", last.Version)
 	}
 }
 
@@ -80,7 +91,7 @@ func differ(a, b []preferences.Record) string {
 	}
 	for i := range a {
 		switch {
-		case a[i].ID != b[i].ID:
+		case a[i].ID != b[i].ID || a[i].EntityID != b[i].EntityID || a[i].EntityType != b[i].EntityType:
 			return fmt.Sprintf("item %d is %s against %s", i, a[i].EntityID, b[i].EntityID)
 		case a[i].Order != b[i].Order:
 			return fmt.Sprintf("%s is %d against %d", a[i].EntityID, a[i].Order, b[i].Order)

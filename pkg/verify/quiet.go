@@ -5,18 +5,39 @@ import (
 	"fmt"
 )
 
-// Quiet checks I7 and I9 as far as a database shows them: when all is quiet,
-// nothing is left half done.
+// Quiet checks I7 (no event is half done) and I9 (nothing waits), as far as a
+// database shows them. Both hold once all is quiet, not at every moment.
 func Quiet(ctx context.Context, src Source) (Report, error) {
 	work, err := src.OpenWork(ctx)
 	if err != nil {
 		return Report{}, fmt.Errorf("verify open work: %w", err)
 	}
-	var r Report
-	for what, n := range map[string]int{"open operations": work.Operations, "quarantined events": work.Quarantined, "failed operations": work.Failed} {
-		if n > 0 {
-			r.add("I9", what, "%d are left", n)
-		}
+	effects, err := src.Effects(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("verify effects: %w", err)
 	}
+	var r Report
+	for _, e := range effects {
+		r.settled(e)
+	}
+	r.none("open operations", work.Operations)
+	r.none("failed operations", work.Failed)
+	r.none("quarantined events", work.Quarantined)
 	return r, nil
+}
+
+// settled is I7: what an event did and its mark in the inbox go together.
+func (r *Report) settled(e Effect) {
+	switch {
+	case !e.Marked:
+		r.add("I7", e.Cause, "took effect on %s %s and is not in the inbox", e.Entity.Type, e.Entity.ID)
+	case e.Deletes && e.Applied && !e.Cleans:
+		r.add("I7", e.Cause, "is in the inbox, and %s %s was never cleaned", e.Entity.Type, e.Entity.ID)
+	}
+}
+
+func (r *Report) none(what string, n int) {
+	if n > 0 {
+		r.add("I9", what, "%d are left", n)
+	}
 }

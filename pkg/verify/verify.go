@@ -22,10 +22,15 @@ type Source interface {
 	// Tombstones returns the deleted entities that still stand in a list, and
 	// whether their clean is finished.
 	Tombstones(ctx context.Context) ([]Tombstone, error)
-	// Cleans returns, for every cause, the users with a change of action clean,
-	// each once for every change.
+	// Cleans returns every version that a clean made.
 	Cleans(ctx context.Context) ([]CleanChange, error)
-	// Outbox returns every row that has not been pruned, in id order.
+	// CleanOperations returns the operations that clean, open or not.
+	CleanOperations(ctx context.Context) ([]CleanOperation, error)
+	// Effects returns what consumed events have left behind, each with its mark
+	// in the inbox.
+	Effects(ctx context.Context) ([]Effect, error)
+	// Outbox returns every event that has not been pruned, in id order, those in
+	// quarantine included.
 	Outbox(ctx context.Context) ([]OutboxRow, error)
 	// OpenWork counts what must be nothing when all is quiet.
 	OpenWork(ctx context.Context) (OpenWork, error)
@@ -56,8 +61,29 @@ type Tombstone struct {
 // CleanChange is a version that a clean made.
 type CleanChange struct {
 	Cause, UserID string
+	Entity        preferences.Entity
 	ListID        int64
 	Version       int64
+	Time          time.Time
+}
+
+// CleanOperation is the operation behind a clean.
+type CleanOperation struct {
+	Cause   string
+	Entity  preferences.Entity
+	Open    bool // it goes on
+	Failed  bool // it was given up
+	Created time.Time
+}
+
+// Effect is what an event has done to an entity.
+type Effect struct {
+	Cause   string
+	Entity  preferences.Entity
+	Deletes bool // the entity's state is deleted, and comes from this event
+	Cleans  bool // there is an operation
+	Marked  bool // the inbox knows the event
+	Applied bool // and says that it was applied
 }
 
 // OutboxRow is an event as it was committed.
@@ -69,6 +95,9 @@ type OutboxRow struct {
 	Key      string
 	Sequence int64
 	Payload  []byte
+	Time     time.Time // when it was written
+
+	Quarantined bool // it waits for an operator
 }
 
 // OpenWork counts what is under way.
@@ -100,15 +129,26 @@ func (r *Report) add(invariant, subject, problem string, args ...any) {
 }
 
 // Database checks what a database alone can show: I1 (orders), I2 (deleted
-// entities are gone), I3 (no version is missing), I6 (cleans are announced),
-// I8 (deltas replay), I10 (tags) and I11 (rows balance).
+// entities are gone), I3 (no version is missing), I4 (every version has its
+// event), I6 (cleans are announced), I8 (deltas replay), I10 (tags) and I11
+// (rows balance). It holds at every moment.
 func Database(ctx context.Context, src Source) (Report, error) {
 	var r Report
+	rows, err := src.Outbox(ctx)
+	if err != nil {
+		return r, fmt.Errorf("verify outbox: %w", err)
+	}
+	r.Events = len(rows)
+	ledger, err := newLedger(rows)
+	if err != nil {
+		return r, fmt.Errorf("verify outbox: %w", err)
+	}
 	tags := map[string]string{}
-	err := src.Lists(ctx, func(h History) error {
+	err = src.Lists(ctx, func(h History) error {
 		r.Lists, r.Items, r.Changes = r.Lists+1, r.Items+len(h.List.Items), r.Changes+len(h.Changes)
 		r.orders(h.List)
 		r.versions(h)
+		r.told(h, ledger)
 		r.replay(h)
 		r.balance(h)
 		r.tags(h.List, tags)
@@ -117,10 +157,10 @@ func Database(ctx context.Context, src Source) (Report, error) {
 	if err != nil {
 		return r, fmt.Errorf("verify lists: %w", err)
 	}
-	return r, r.deletions(ctx, src)
+	return r, r.deletions(ctx, src, ledger)
 }
 
-func (r *Report) deletions(ctx context.Context, src Source) error {
+func (r *Report) deletions(ctx context.Context, src Source, l ledger) error {
 	tombstones, err := src.Tombstones(ctx)
 	if err != nil {
 		return fmt.Errorf("verify tombstones: %w", err)
@@ -134,12 +174,12 @@ func (r *Report) deletions(ctx context.Context, src Source) error {
 	if err != nil {
 		return fmt.Errorf("verify cleans: %w", err)
 	}
-	rows, err := src.Outbox(ctx)
+	operations, err := src.CleanOperations(ctx)
 	if err != nil {
-		return fmt.Errorf("verify outbox: %w", err)
+		return fmt.Errorf("verify operations: %w", err)
 	}
-	r.Events = len(rows)
-	return r.announced(changes, rows)
+	r.announced(operations, changes, l)
+	return nil
 }
 
 func subject(list int64) string { return fmt.Sprintf("list %d", list) }
