@@ -107,7 +107,10 @@ func (p *Parser) explain(err error) error {
 		if f, ok := node.(*kong.Flag); ok && mentions(err.Error(), f.Name) {
 			mentioned = append(mentioned, variable(f.Value))
 			if f.Required && !f.Set {
-				missing = append(missing, fmt.Sprintf("%s (--%s)", variable(f.Value), f.Name))
+				flag := fmt.Sprintf("%s (--%s)", variable(f.Value), f.Name)
+				if !slices.Contains(missing, flag) { // several commands may have it
+					missing = append(missing, flag)
+				}
 			}
 		}
 		return next(nil)
@@ -117,7 +120,8 @@ func (p *Parser) explain(err error) error {
 	case len(missing) > 0 && strings.Contains(err.Error(), "missing flags"):
 		return fmt.Errorf("not set: %s", strings.Join(missing, ", "))
 	case len(mentioned) > 0:
-		return fmt.Errorf("%s: %w", strings.Join(mentioned, ", "), err)
+		slices.Sort(mentioned)
+		return fmt.Errorf("%s: %w", strings.Join(slices.Compact(mentioned), ", "), err)
 	default:
 		return err
 	}

@@ -69,7 +69,7 @@ func Run(ctx context.Context, p Process) int {
 	case source.err != nil:
 		return p.fail(Misused, source.err)
 	case err != nil:
-		return p.fail(Misused, fmt.Errorf("%w\nprefsctl --help lists commands and flags", err))
+		return p.fail(Misused, fmt.Errorf("%w\nprefsctl --help lists commands and flags; --dir .dev takes addresses from a running make run", err))
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
 	err = command.Run(&output{w: p.Out, json: g.JSON}, &g)

@@ -81,7 +81,7 @@ func TestMisuseIsNotFailure(t *testing.T) {
 		"no command":        {nil, "expected one of"},
 		"unknown command":   {[]string{"destroy"}, "destroy"},
 		"unknown flag":      {[]string{"topics", "check", "--force"}, "--force"},
-		"no database":       {[]string{"migrate", "up"}, "PREFS_DATABASE_URL"},
+		"no database":       {[]string{"migrate", "up"}, "prefsctl: not set: PREFS_DATABASE_URL (--database-url)\n"},
 		"no brokers":        {[]string{"topics", "check"}, "PREFS_KAFKA_BROKERS"},
 		"no subject":        {[]string{"token"}, "--subject"},
 		"nothing runs":      {[]string{"migrate", "up", "--dir", t.TempDir()}, "nothing runs in"},
