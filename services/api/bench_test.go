@@ -16,7 +16,6 @@ import (
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/services/api"
-	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 // BenchmarkHandler is what a request costs without its socket: middleware,
@@ -31,7 +30,7 @@ func BenchmarkHandler(b *testing.B) {
 	require.NoError(b, err)
 	h := api.New(api.Options{
 		Preferences: preferences.New(preferences.Options{Store: store, Announcer: announcer}), Verifier: v,
-		Log: slog.New(slog.DiscardHandler), Record: func(middleware.Sample) {}, Timeout: 10 * time.Second,
+		Log: slog.New(slog.DiscardHandler), Timeout: 10 * time.Second,
 	})
 	send := func(method, target, body, tag string) *httptest.ResponseRecorder {
 		r := httptest.NewRequestWithContext(b.Context(), method, target, strings.NewReader(body))

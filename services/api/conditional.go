@@ -1,12 +1,7 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,7 +16,6 @@ import (
 var (
 	cacheable = []string{"private, max-age=300"}
 	varying   = []string{"Authorization, Accept-Encoding, Origin"}
-	typeJSON  = []string{"application/json; charset=utf-8"}
 )
 
 const headerETag = "Etag" // in the spelling of net/http, which writes it so too
@@ -85,36 +79,4 @@ func answerRead(c echo.Context, tag string, body any) error {
 func answerWrite(c echo.Context, status int, tag string, body any) error {
 	c.Response().Header()[headerETag] = []string{quoted(tag)}
 	return answer(c, status, body)
-}
-
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// maxKept is the largest buffer that goes back to the pool.
-const maxKept = 256 << 10
-
-// answer writes a body with its length. Text is not escaped for HTML, which
-// nothing here is.
-func answer(c echo.Context, status int, body any) error {
-	buf, ok := buffers.Get().(*bytes.Buffer)
-	if !ok {
-		buf = new(bytes.Buffer)
-	}
-	buf.Reset()
-	enc := json.NewEncoder(buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(body); err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	res := c.Response()
-	res.Header()[echo.HeaderContentType] = typeJSON
-	res.Header()[echo.HeaderContentLength] = []string{strconv.Itoa(buf.Len())}
-	res.WriteHeader(status)
-	_, err := res.Write(buf.Bytes())
-	if buf.Cap() <= maxKept {
-		buffers.Put(buf)
-	}
-	if err != nil {
-		return fmt.Errorf("write the answer: %w", err)
-	}
-	return nil
 }

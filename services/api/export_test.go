@@ -14,6 +14,12 @@ import (
 // NewHTTPServer is what Run serves with.
 var NewHTTPServer = newHTTPServer
 
+// Spellings that are made by hand.
+var (
+	AppendCompact = appendCompact
+	AppendString  = appendString
+)
+
 // Failing answers a request of whose handler this error came.
 func Failing(ctx context.Context, err error, log *slog.Logger) *httptest.ResponseRecorder {
 	e := echo.New()

@@ -28,7 +28,7 @@ func (s *server) item(c echo.Context) error {
 	if done, err := judged(c, conditions, now); done || err != nil {
 		return err
 	}
-	return answerRead(c, now.tag, preferenceOf(it, domain))
+	return answerRead(c, now.tag, preferenceJSON{it, domain, now.tag})
 }
 
 // create answers POST /preferences.
@@ -46,7 +46,7 @@ func (s *server) create(c echo.Context) error {
 		return err
 	}
 	c.Response().Header().Set(echo.HeaderLocation, "/"+resourceName(it.ID))
-	return answerWrite(c, http.StatusCreated, it.ETag(), preferenceOf(it, res.List.Domain))
+	return answerItem(c, http.StatusCreated, it, res.List.Domain)
 }
 
 // patch answers PATCH /preferences/{id}.
@@ -70,7 +70,7 @@ func (s *server) patch(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answerWrite(c, http.StatusOK, it.ETag(), preferenceOf(it, res.List.Domain))
+	return answerItem(c, http.StatusOK, it, res.List.Domain)
 }
 
 // identified compares what a patch says about the item's identity with the
@@ -84,6 +84,12 @@ func (s *server) identified(c echo.Context, id uuid.UUID, in patchInput) error {
 		return err
 	}
 	return in.identifies(userOf(c), it, domain)
+}
+
+// answerItem answers a write of one item.
+func answerItem(c echo.Context, status int, it preferences.Item, domain string) error {
+	tag := it.ETag()
+	return answerWrite(c, status, tag, preferenceJSON{it, domain, tag})
 }
 
 // remove answers DELETE /preferences/{id}.

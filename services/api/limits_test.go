@@ -19,7 +19,6 @@ import (
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/services/api"
-	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 // TestCase111: a caller who leaves in the middle of a save has saved all of it,
@@ -77,7 +76,7 @@ func TestCase122_LongHeadersAndURLsAreRefused(t *testing.T) {
 func TestCase123_SlowCallersAreCutOff(t *testing.T) {
 	w := begin(t)
 	h := api.New(api.Options{
-		Preferences: w.prefs, Verifier: verifier(t), Log: slog.New(slog.DiscardHandler), Record: func(middleware.Sample) {}, Timeout: time.Second,
+		Preferences: w.prefs, Verifier: verifier(t), Log: slog.New(slog.DiscardHandler), Timeout: time.Second,
 	})
 	s := httptest.NewUnstartedServer(h)
 	s.Config = api.NewHTTPServer(h, slog.New(slog.DiscardHandler))

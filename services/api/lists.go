@@ -53,7 +53,7 @@ func answerList(c echo.Context, conditions precondition.Conditions, l preference
 	if done, err := judged(c, conditions, now); done || err != nil {
 		return err
 	}
-	return answerRead(c, now.tag, listOf(l, now.tag, page))
+	return answerRead(c, now.tag, listJSON{l, page, now.tag})
 }
 
 func stateOf(l preferences.List) state {
@@ -80,7 +80,7 @@ func (s *server) batchReplace(c echo.Context) error {
 	}
 	middleware.Of(c).Skipped = len(res.Skipped)
 	tag := res.List.ETag()
-	return answerWrite(c, http.StatusOK, tag, replacedOf(res, tag))
+	return answerWrite(c, http.StatusOK, tag, replacedJSON{res, tag})
 }
 
 // cleanOrphaned answers POST /preferences:cleanOrphaned.

@@ -26,7 +26,6 @@ import (
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/verify"
 	"github.com/prefsd/prefsd/services/api"
-	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(seen{m}) }
@@ -120,7 +119,7 @@ func beginAt(t *testing.T, url string, change ...func(*preferences.Options)) *wo
 	w := &world{T: t, db: db, store: store, prefs: preferences.New(o), logs: &logs{}}
 	w.url = serve(t, api.New(api.Options{
 		Preferences: w.prefs, Verifier: verifier(t), Log: slog.New(slog.NewJSONHandler(w.logs, nil)),
-		Record: func(middleware.Sample) {}, Timeout: 10 * time.Second,
+		Timeout: 10 * time.Second,
 	}))
 	t.Cleanup(w.sound)
 	return w

@@ -22,7 +22,7 @@ type Options struct {
 	Preferences *preferences.Service // nil: there is no database yet, and the answer is 503
 	Verifier    middleware.Verifier
 	Log         *slog.Logger
-	Record      func(middleware.Sample) // called for each answered request
+	Record      func(middleware.Sample) // called for each answered request; may be nil
 	Timeout     time.Duration           // of the work on one request
 }
 
@@ -36,6 +36,9 @@ type server struct {
 // New returns the API as a handler.
 func New(o Options) http.Handler {
 	s := &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout}
+	if o.Record == nil {
+		o.Record = func(middleware.Sample) {}
+	}
 	e := echo.New()
 	e.Logger.SetOutput(io.Discard)
 	// The address of a request counts for nothing, so no header may forge it.

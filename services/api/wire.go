@@ -1,90 +1,90 @@
 package api
 
 import (
-	"encoding/json"
-	"time"
-
-	"github.com/google/uuid"
-
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
+// Answers with items write themselves: encoding/json takes longer over a list
+// than the database takes to read it.
+
 // preferenceJSON is one item as it goes out.
 type preferenceJSON struct {
-	ID         uuid.UUID       `json:"id"`
-	Name       string          `json:"name"`
-	Domain     string          `json:"domain"`
-	EntityID   string          `json:"entityId"`
-	EntityType string          `json:"entityType"`
-	Order      int             `json:"order"`
-	Attributes json.RawMessage `json:"attributes"`
-	CreateTime time.Time       `json:"createTime"`
-	UpdateTime time.Time       `json:"updateTime"`
-	Version    int32           `json:"version"`
-	Etag       string          `json:"etag"`
+	preferences.Item
+
+	domain, tag string
 }
 
-func preferenceOf(it preferences.Item, domain string) preferenceJSON {
-	return preferenceJSON{
-		ID: it.ID, Name: "preferences/" + it.ID.String(), Domain: domain,
-		EntityID: it.EntityID, EntityType: it.EntityType, Order: it.Order, Attributes: it.Attributes,
-		CreateTime: it.CreateTime, UpdateTime: it.UpdateTime, Version: it.Version, Etag: it.ETag(),
-	}
+func (p preferenceJSON) appendJSON(b []byte) []byte {
+	id := p.ID.String()
+	b = appendMember(b, `{"id":`, id)
+	b = append(append(append(b, `,"name":"preferences/`...), id...), '"')
+	b = appendMember(b, `,"domain":`, p.domain)
+	b = appendMember(b, `,"entityId":`, p.EntityID)
+	b = appendMember(b, `,"entityType":`, p.EntityType)
+	b = appendNumber(b, `,"order":`, int64(p.Order))
+	b = appendCompact(append(b, `,"attributes":`...), p.Attributes)
+	b = appendTime(b, `,"createTime":`, p.CreateTime)
+	b = appendTime(b, `,"updateTime":`, p.UpdateTime)
+	b = appendNumber(b, `,"version":`, int64(p.Version))
+	b = appendMember(b, `,"etag":`, p.tag)
+	return append(b, '}')
 }
 
-// listJSON is a list, or a page of one; the tag and the version are always
-// those of the whole list.
+// listJSON is a list, or a page of one; the tag, the version and the total are
+// always those of the whole list.
 type listJSON struct {
-	Preferences   []preferenceJSON `json:"preferences"`
-	NextPageToken *string          `json:"nextPageToken"` // null on the last page
-	TotalSize     int              `json:"totalSize"`
-	Etag          string           `json:"etag"`
-	Version       int64            `json:"version"`
+	preferences.List
+
+	page preferences.Page
+	tag  string
 }
 
-func listOf(l preferences.List, etag string, p preferences.Page) listJSON {
-	out := listJSON{Preferences: make([]preferenceJSON, len(p.Items)), TotalSize: len(l.Items), Etag: etag, Version: l.Version}
-	for i, it := range p.Items {
-		out.Preferences[i] = preferenceOf(it, l.Domain)
+func (l listJSON) appendJSON(b []byte) []byte { return append(l.appendMembers(b), '}') }
+
+// appendMembers leaves the object open.
+func (l listJSON) appendMembers(b []byte) []byte {
+	b = append(b, `{"preferences":[`...)
+	for i, it := range l.page.Items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = preferenceJSON{it, l.Domain, it.ETag()}.appendJSON(b)
 	}
-	if p.NextToken != "" {
-		out.NextPageToken = &p.NextToken
+	b = append(b, `],"nextPageToken":`...)
+	if l.page.NextToken == "" {
+		b = append(b, `null`...) // the last page
+	} else {
+		b = appendString(b, l.page.NextToken)
 	}
-	return out
+	b = appendNumber(b, `,"totalSize":`, int64(len(l.Items)))
+	b = appendMember(b, `,"etag":`, l.tag)
+	return appendNumber(b, `,"version":`, l.Version)
 }
 
 // replacedJSON is the list after a save, and what the save changed.
 type replacedJSON struct {
-	listJSON
-	Summary summaryJSON   `json:"summary"`
-	Skipped []skippedJSON `json:"skipped"`
+	preferences.Result
+
+	tag string
 }
 
-type summaryJSON struct {
-	Created int `json:"created"`
-	Updated int `json:"updated"`
-	Deleted int `json:"deleted"`
-	Total   int `json:"total"`
-}
-
-// skippedJSON names an entity that was asked for and left out.
-type skippedJSON struct {
-	EntityID   string       `json:"entityId"`
-	EntityType string       `json:"entityType"`
-	Reason     fault.Reason `json:"reason"`
-}
-
-func replacedOf(res preferences.Result, etag string) replacedJSON {
-	out := replacedJSON{
-		listJSON: listOf(res.List, etag, preferences.Page{Items: res.List.Items}),
-		Summary:  summaryJSON(res.Summary),
-		Skipped:  make([]skippedJSON, len(res.Skipped)),
+func (r replacedJSON) appendJSON(b []byte) []byte {
+	b = listJSON{r.List, preferences.Page{Items: r.List.Items}, r.tag}.appendMembers(b)
+	b = appendNumber(b, `,"summary":{"created":`, int64(r.Summary.Created))
+	b = appendNumber(b, `,"updated":`, int64(r.Summary.Updated))
+	b = appendNumber(b, `,"deleted":`, int64(r.Summary.Deleted))
+	b = appendNumber(b, `,"total":`, int64(r.Summary.Total))
+	b = append(b, `},"skipped":[`...)
+	for i, e := range r.Skipped {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendMember(b, `{"entityId":`, e.ID)
+		b = appendMember(b, `,"entityType":`, e.Type)
+		b = append(appendMember(b, `,"reason":`, string(fault.ReasonEntityDeleted)), '}')
 	}
-	for i, e := range res.Skipped {
-		out.Skipped[i] = skippedJSON{EntityID: e.ID, EntityType: e.Type, Reason: fault.ReasonEntityDeleted}
-	}
-	return out
+	return append(b, `]}`...)
 }
 
 // cleanedJSON is what a clean did.

@@ -1,0 +1,112 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+var typeJSON = []string{"application/json; charset=utf-8"}
+
+// appender is a body that knows its own spelling.
+type appender interface {
+	appendJSON(b []byte) []byte
+}
+
+// buffers are what answers are written into before they go out. They hold a
+// pointer, because a slice would be copied to the heap each time.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxKept is the largest buffer that goes back to the pool.
+const maxKept = 256 << 10
+
+// answer writes a body with its length.
+func answer(c echo.Context, status int, body any) error {
+	buf, ok := buffers.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	defer func() {
+		if cap(*buf) <= maxKept {
+			buffers.Put(buf)
+		}
+	}()
+	text, err := encode((*buf)[:0], body)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	*buf = append(text, '\n') // for people at a terminal
+	res := c.Response()
+	res.Header()[echo.HeaderContentType] = typeJSON
+	res.Header()[echo.HeaderContentLength] = []string{strconv.Itoa(len(*buf))}
+	res.WriteHeader(status)
+	if _, err := res.Write(*buf); err != nil {
+		return fmt.Errorf("write the answer: %w", err)
+	}
+	return nil
+}
+
+// encode appends a body. Text is not escaped for HTML, which nothing here is.
+func encode(b []byte, body any) ([]byte, error) {
+	if a, ok := body.(appender); ok {
+		return a.appendJSON(b), nil
+	}
+	text := bytes.NewBuffer(b)
+	enc := json.NewEncoder(text)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(body)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}
+
+// appendMember appends a name, with what stands before it, and a string.
+func appendMember(b []byte, name, value string) []byte {
+	return appendString(append(b, name...), value)
+}
+
+func appendNumber(b []byte, name string, value int64) []byte {
+	return strconv.AppendInt(append(b, name...), value, 10)
+}
+
+func appendTime(b []byte, name string, value time.Time) []byte {
+	b = append(append(b, name...), '"')
+	return append(value.AppendFormat(b, time.RFC3339Nano), '"')
+}
+
+// appendString appends a string in quotes. Ids, names and tags need no escapes.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // a string always has a spelling
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(append(b, '"'), s...)
+	return append(b, '"')
+}
+
+// appendCompact appends JSON without the spaces that PostgreSQL puts after
+// colons and commas. Names, their order and numbers stay as they are stored.
+func appendCompact(b []byte, text []byte) []byte {
+	quoted := false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == ' ' && !quoted:
+			continue
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && i+1 < len(text):
+			b = append(b, c) // what follows it says nothing about quotes
+			i++
+		}
+		b = append(b, text[i])
+	}
+	return b
+}
