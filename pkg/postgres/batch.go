@@ -39,8 +39,9 @@ func all[T any](st step, into *[]T, scan pgx.RowToFunc[T]) step {
 }
 
 const (
-	divisionByZero = "22012" // a guard did not hold
-	commit         = "commit"
+	divisionByZero  = "22012" // a guard did not hold
+	uniqueViolation = "23505"
+	commit          = "commit"
 )
 
 // refusal is the server's no to one statement of a batch. Those before it ran,
@@ -57,6 +58,13 @@ func (r *refusal) Unwrap() error { return r.err }
 func refused(err error, guard string) bool {
 	r, ok := errors.AsType[*refusal](err)
 	return ok && r.name == guard && r.err.Code == divisionByZero
+}
+
+// overtaken says whether another version of the list was there first: its head
+// has moved on or, behind that fence, its history knows the version already.
+func overtaken(err error) bool {
+	r, ok := errors.AsType[*refusal](err)
+	return refused(err, "guardhead") || ok && r.name == "change" && r.err.Code == uniqueViolation
 }
 
 // errLost marks work whose connection died before a commit was sent: nothing

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-
 	"net"
 	"net/url"
 	"sync"
@@ -199,17 +198,17 @@ func TestACommitWhoseAnswerIsLostIsNeverRepeated(t *testing.T) {
 
 	version := 2
 	unknown := 0
-	for i, bytes := range []int{0, 1, whole / 2, whole - 12, whole - 7, whole - 6, whole - 1, whole} {
-		w.at(cut{mark: committing, bytes: bytes})
+	for i, arrived := range []int{0, 1, whole / 2, whole - 12, whole - 7, whole - 6, whole - 1, whole} {
+		w.at(cut{mark: committing, bytes: arrived})
 		_, err := h.Replace(t.Context(), "u", "accounts", alice, preferences.Terms{}, inputs(orders[(i+1)%2]...))
 		require.True(t, w.fired())
 		if err != nil {
 			unknown++
-			require.Equal(t, fault.ReasonOutcomeUnknown, fault.ReasonOf(err), "%d of %d bytes", bytes, whole)
+			require.Equal(t, fault.ReasonOutcomeUnknown, fault.ReasonOf(err), "%d of %d bytes", arrived, whole)
 			require.Equal(t, fault.Unavailable, fault.CodeOf(err))
 		}
 		version++
-		require.Equal(t, version, h.version(t), "%d of %d bytes: once, and never twice", bytes, whole)
+		require.Equal(t, version, h.version(t), "%d of %d bytes: once, and never twice", arrived, whole)
 	}
 	require.Equal(t, 5, unknown, "a commit whose answer has been read is done, whatever follows")
 }

@@ -131,11 +131,21 @@ func (s *Store) on(ctx context.Context, fn func(context.Context, *pgx.Conn) erro
 		c := std.Conn()
 		defer func() {
 			if !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
-				_, _ = c.Exec(ctx, "rollback") // if it fails, database/sql drops the connection at its next use
+				rollback(ctx, c)
 			}
 		}()
 		return fn(ctx, c)
 	})
+}
+
+// rollbackWithin bounds a rollback, which has to happen also when the time for
+// the work itself is over: until then its locks stay.
+const rollbackWithin = time.Second
+
+func rollback(ctx context.Context, c *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
+	defer cancel()
+	_, _ = c.Exec(ctx, "rollback") // if it fails, pgx closes the connection
 }
 
 // attempts bounds how often work is repeated that the server undid because of

@@ -176,8 +176,9 @@ c as (
 select user_id, domain, list_id, version from h
 
 -- name: cleaned
--- $1 type, $2 id
+-- $1 type, $2 id: unless it came back and was deleted again since the clean last looked: that deletion has its own clean
 update deleted_entities set cleaned_at = now() where entity_type = $1 and entity_id = $2 and deleted
+  and not exists (select 1 from preferences p where p.entity_type = $1 and p.entity_id = $2)
 
 -- name: claim
 -- $1 owner, $2 lease in seconds: an open clean that nobody works on

@@ -67,7 +67,7 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 	}
 	steps := append([]step{run("begin"), guardHead(stored, changes)}, guards(changes.Insert)...)
 	err = send(ctx, w.conn, append(steps, record...)...)
-	if refused(err, "guardhead") && w.by.Conditional {
+	if overtaken(err) && w.by.Conditional {
 		// The list is not what the client saw: 412 needs no lock.
 		if err := send(ctx, w.conn, run("rollback"), w.readList(&stored)); err != nil {
 			return preferences.Result{}, err
@@ -77,7 +77,7 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 		}
 		return w.locked(ctx)
 	}
-	if refused(err, "guardhead") || refused(err, "guardlive") {
+	if overtaken(err) || refused(err, "guardlive") {
 		return w.locked(ctx, run("rollback"))
 	}
 	w.wrote = err == nil

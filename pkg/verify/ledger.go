@@ -61,6 +61,7 @@ func (l ledger) enter(row OutboxRow) error {
 		for _, t := range part.Lists {
 			l.names(row, t.ListID, t.Version)
 		}
+	default: // it tells of no version
 	}
 	return nil
 }
