@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -76,7 +77,7 @@ func (m *metrics) record(s middleware.Sample) {
 }
 
 func (m *metrics) labels(s middleware.Sample) metric.MeasurementOption {
-	k := series{knownMethod(s.Method), s.Route, s.Status}
+	k := series{knownMethod(s.Method), cmp.Or(s.Route, "none"), s.Status}
 	if known, ok := m.series.Load(k); ok {
 		if option, ok := known.(metric.MeasurementOption); ok {
 			return option
