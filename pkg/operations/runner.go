@@ -23,7 +23,8 @@ type Store interface {
 	// says; false means that there is none.
 	Claim(ctx context.Context, owner string, lease time.Duration) (preferences.Clean, bool, error)
 	// RetryLater gives a clean back after a failure, not to be claimed before
-	// the delay is over, and keeps its Attempts.
+	// the delay is over. It keeps the clean's Attempts, or fewer where it knows of
+	// progress that the owner has missed.
 	RetryLater(ctx context.Context, c preferences.Clean, delay time.Duration, cause error) error
 }
 
@@ -157,6 +158,9 @@ func (r *Runner) turn(ctx context.Context, c preferences.Clean) Outcome {
 	err := r.Sweeper.Sweep(ctx, c, func(touched []events.TouchedList) {
 		progress = progress || len(touched) > 0
 	})
+	if progress {
+		c.Attempts = 1
+	}
 	switch {
 	case err == nil:
 		return Succeeded
@@ -167,10 +171,8 @@ func (r *Runner) turn(ctx context.Context, c preferences.Clean) Outcome {
 		r.giveBack(ctx, c, 0, errStopped)
 		return Released
 	}
-	if progress {
-		c.Attempts = 1
-	}
-	if c.Attempts >= preferences.MaxAttempts {
+	// A commit whose answer was lost may have been progress.
+	if c.Attempts >= preferences.MaxAttempts && fault.ReasonOf(err) != fault.ReasonOutcomeUnknown {
 		return r.giveUp(ctx, c, err)
 	}
 	delay := backoff(c.Attempts)

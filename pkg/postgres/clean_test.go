@@ -331,6 +331,12 @@ func TestACleanKeepsTheAttemptsThatItsOwnerCounts(t *testing.T) {
 		c.Attempts--
 		require.NoError(t, h.store.RetryLater(t.Context(), c, 0, errors.New("stopped")))
 	}
+	c, _, err := h.store.Claim(t.Context(), "runner", time.Minute)
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	require.Error(t, h.Sweep(ctx, c, afterAChunk(stop)))
+	require.NoError(t, h.store.RetryLater(t.Context(), c, 0, errors.New("its owner missed what it achieved")))
+	require.Zero(t, h.count(t, "select attempts from operations"), "progress counts, whoever saw it")
 	h.sweepOne(t)
 	require.Equal(t, 1, h.count(t, "select count(*) from operations where state = 'succeeded' and error is null"))
 }

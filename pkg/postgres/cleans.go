@@ -149,7 +149,7 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (p
 }
 
 // RetryLater gives a clean back after a failure, to be tried again after the
-// delay, and keeps its Attempts.
+// delay, with its Attempts, unless progress was stored that its owner missed.
 func (s *Store) RetryLater(ctx context.Context, cl preferences.Clean, delay time.Duration, cause error) error {
 	text, err := encodeCause(cause)
 	if err != nil {

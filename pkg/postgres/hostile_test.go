@@ -29,6 +29,18 @@ func TestWorkThatRanOutOfTimeHoldsNoLock(t *testing.T) {
 	require.Zero(t, h.count(t, "select count(*) from pg_stat_activity where datname = current_database() and state like 'idle in transaction%'"))
 }
 
+func TestAListThatIsHeldForLongIsUnavailable(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "a")
+	free := h.hold(t, "u")
+	_, err := h.Replace(t.Context(), "u", "accounts", alice, preferences.Terms{}, inputs("b"))
+	require.Equal(t, fault.ReasonUnavailable, fault.ReasonOf(err))
+	free()
+	require.Equal(t, []string{"a:1"}, h.shown(t, "u"))
+	h.save(t, "u", "b")
+}
+
 func TestACleanDoesNotEndForAnEntityThatCameBackMeanwhile(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -220,7 +220,7 @@ with o as (
 select 1 / count(*) from o
 
 -- name: opretry
--- $1 operation, $2 epoch, $3 delay in seconds, $4 error, $5 attempts: the last ones without progress
+-- $1 operation, $2 epoch, $3 delay in seconds, $4 error, $5 attempts without progress, as its owner knows them
 update operations set state = 'pending', lease_until = 'epoch', next_attempt_at = clock_timestamp() + make_interval(secs => $3),
-  error = $4::text::jsonb, attempts = $5
+  error = $4::text::jsonb, attempts = least(attempts, $5)
 where id = $1 and epoch = $2 and state = 'running'
