@@ -2,13 +2,9 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/prefsd/prefsd/pkg/command"
 	"github.com/prefsd/prefsd/pkg/config"
 	"github.com/prefsd/prefsd/pkg/telemetry"
 	"github.com/prefsd/prefsd/services/dev"
@@ -24,22 +20,13 @@ var version string
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := command.Context()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	cfg, err := config.Parse[dev.Config]("dev", description, args, os.LookupEnv)
-	switch {
-	case errors.Is(err, config.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "dev:", err)
-		return 2
+	if err != nil {
+		return command.Exit("dev", err, command.Misused)
 	}
 	cfg.Version, cfg.Lookup = telemetry.Version(version), os.LookupEnv
 	log := config.Log{Level: cfg.LogLevel, Format: "text"}.NewLogger(os.Stderr)
-	if err := dev.Run(ctx, cfg, os.Stdout, log); err != nil {
-		fmt.Fprintln(os.Stderr, "dev:", err)
-		return 1
-	}
-	return 0
+	return command.Exit("dev", dev.Run(ctx, cfg, os.Stdout, log), command.Failed)
 }

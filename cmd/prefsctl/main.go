@@ -3,11 +3,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/prefsd/prefsd/pkg/command"
 	"github.com/prefsd/prefsd/pkg/telemetry"
 	"github.com/prefsd/prefsd/services/ctl"
 )
@@ -18,9 +16,8 @@ var version string
 func main() { os.Exit(run()) }
 
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := command.Context()
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	return ctl.Run(ctx, ctl.Process{
 		Args: os.Args[1:], Lookup: os.LookupEnv, Version: telemetry.Version(version), Out: os.Stdout, Err: os.Stderr,
 	})

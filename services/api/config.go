@@ -13,10 +13,19 @@ import (
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
+// Health says where the API is watched.
+type Health struct {
+	AdminAddr string `name:"admin-addr" default:"127.0.0.1:9090" help:"Where health and metrics are; it must not be reachable from outside."`
+}
+
+// HealthAddr is AdminAddr.
+func (h Health) HealthAddr() string { return h.AdminAddr }
+
 // Config is everything that the API can be told.
 type Config struct {
-	HTTPAddr        string            `name:"http-addr" default:":8080" help:"Where the API listens."`
-	AdminAddr       string            `name:"admin-addr" default:"127.0.0.1:9090" help:"Where health and metrics are; it must not be reachable from outside."`
+	HTTPAddr string `name:"http-addr" default:":8080" help:"Where the API listens."`
+	Health
+
 	Auth            Auth              `embed:"" prefix:"auth-"`
 	RequireIfMatch  config.Switch     `name:"require-if-match" default:"off" help:"Whether every write must carry a precondition: on or off."`
 	RequestTimeout  time.Duration     `name:"request-timeout" default:"10s" help:"How long the work on one request may take."`
@@ -27,7 +36,7 @@ type Config struct {
 	Kafka           config.Kafka      `embed:""`
 	Topics          config.Topics     `embed:""`
 	Relay           config.Relay      `embed:""`
-	Log             config.Log        `embed:""`
+	config.Log
 
 	// Version is that of the binary.
 	Version string `kong:"-"`

@@ -11,16 +11,25 @@ import (
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
+// Health says where the consumer is watched.
+type Health struct {
+	AdminAddr string `name:"admin-addr" default:"127.0.0.1:9091" help:"Where health and metrics are; it must not be reachable from outside."`
+}
+
+// HealthAddr is AdminAddr.
+func (h Health) HealthAddr() string { return h.AdminAddr }
+
 // Config is everything that the consumer can be told.
 type Config struct {
-	AdminAddr  string            `name:"admin-addr" default:"127.0.0.1:9091" help:"Where health and metrics are; it must not be reachable from outside."`
+	Health
+
 	Group      string            `name:"kafka-group" default:"prefsd" help:"Consumer group; deployments that share a Kafka cluster need one each."`
 	Deployment config.Deployment `embed:""`
 	Database   config.Database   `embed:""`
 	Kafka      config.Kafka      `embed:""`
 	Topics     config.Topics     `embed:""`
 	Relay      config.Relay      `embed:""`
-	Log        config.Log        `embed:""`
+	config.Log
 
 	// Version is that of the binary.
 	Version string `kong:"-"`
