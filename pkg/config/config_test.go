@@ -63,7 +63,7 @@ func TestDefaultsThenVariablesThenFlags(t *testing.T) {
 			AccountEvents: "account.events", UserEvents: "user.events", PreferencesEvents: "preferences.events",
 			PreferencesCleaned: "preferences.cleaned", DeadLetters: "preferences.dead-letters",
 		},
-		Relay: config.Relay{Enabled: true, Name: "main"},
+		Relay: config.Relay{Enabled: true, Name: "main", Retention: 24 * time.Hour},
 		Log:   config.Log{Format: "json"},
 		Addr:  ":8080", Timeout: 30 * time.Second,
 	}, cfg))

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -40,35 +39,6 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", der)
 }
 
-func TestTLSComesFromFiles(t *testing.T) {
-	t.Parallel()
-	off, err := config.KafkaTLS{}.Config()
-	require.NoError(t, err)
-	require.Nil(t, off)
-
-	plain, err := config.KafkaTLS{Enabled: true}.Config()
-	require.NoError(t, err)
-	require.Nil(t, plain.RootCAs, "the authorities of the system")
-	require.Equal(t, uint16(tls.VersionTLS12), plain.MinVersion)
-	require.False(t, plain.InsecureSkipVerify)
-
-	certFile, keyFile := certificate(t)
-	mutual, err := config.KafkaTLS{Enabled: true, CAFile: certFile, CertFile: certFile, KeyFile: keyFile, ServerName: "broker"}.Config()
-	require.NoError(t, err)
-	require.NotNil(t, mutual.RootCAs)
-	require.Len(t, mutual.Certificates, 1)
-	require.Equal(t, "broker", mutual.ServerName)
-
-	for name, bad := range map[string]config.KafkaTLS{
-		"--kafka-tls-ca-file":   {Enabled: true, CAFile: "/nowhere"},
-		"holds no PEM":          {Enabled: true, CAFile: keyFile},
-		"--kafka-tls-cert-file": {Enabled: true, CertFile: keyFile, KeyFile: keyFile},
-	} {
-		_, err := bad.Config()
-		require.ErrorContains(t, err, name)
-	}
-}
-
 func TestKafkaSettingsByVariables(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := certificate(t)
@@ -80,6 +50,4 @@ func TestKafkaSettingsByVariables(t *testing.T) {
 	require.True(t, cfg.Kafka.SASL.Enabled())
 	require.Contains(t, cfg.Kafka.SASL.Password.Reveal(), "PRIVATE KEY")
 	require.Equal(t, certFile, cfg.Kafka.TLS.CertFile)
-	_, err = cfg.Kafka.TLS.Config()
-	require.NoError(t, err)
 }

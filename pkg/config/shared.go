@@ -1,15 +1,13 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // Deployment says which deployment a process belongs to.
@@ -68,32 +66,6 @@ func (t KafkaTLS) Validate() error {
 		return errors.New("--kafka-tls-enabled must be on for the other TLS settings to have an effect")
 	}
 	return nil
-}
-
-// Config reads the files. It returns nil if TLS is off.
-func (t KafkaTLS) Config() (*tls.Config, error) {
-	if !t.Enabled {
-		return nil, nil
-	}
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("--kafka-tls-ca-file: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--kafka-tls-ca-file: %s holds no PEM certificate", t.CAFile)
-		}
-	}
-	if t.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("--kafka-tls-cert-file, --kafka-tls-key-file: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{pair}
-	}
-	return cfg, nil
 }
 
 // KafkaSASL authenticates to the brokers.
@@ -161,10 +133,15 @@ var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
 type Relay struct {
 	Enabled Switch `name:"relay" default:"on" help:"Whether this process may become the one that publishes events: on or off."`
 	Name    string `name:"relay-name" default:"main" help:"Which relay of the database this is; processes of one name share its lease and its cursor."`
+
+	Retention time.Duration `name:"outbox-retention" default:"24h" help:"How long published events stay in the outbox, to be looked at or replayed."`
 }
 
-// Validate refuses a relay without a name.
+// Validate refuses a relay without a name, and one that forgets at once.
 func (r Relay) Validate() error {
+	if r.Retention < 0 {
+		return fmt.Errorf("--outbox-retention must not be negative, not %s", r.Retention)
+	}
 	if r.Enabled && r.Name == "" {
 		return errors.New("--relay-name must not be empty")
 	}

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -162,8 +163,9 @@ func (h *house) findings(t *testing.T) (all []verify.Finding) {
 	ctx := context.Background() // the test's own is over when it is cleaned up
 	require.NoError(t, h.store.Snapshot(ctx, func(src verify.Source) error {
 		report, err := verify.Database(ctx, src)
-		all = report.Findings
-		return err
+		told, failed := verify.Contract(ctx, src)
+		all = append(report.Findings, told.Findings...)
+		return errors.Join(err, failed)
 	}))
 	return all
 }

@@ -169,7 +169,7 @@ func (s *Stage) Settle(tb testing.TB) verify.Report {
 		return len(findings) == 0 || tb.Failed()
 	})
 	report := s.Look(tb)
-	for _, f := range report.Findings {
+	for _, f := range append(report.Findings, s.report(tb, verify.Contract).Findings...) {
 		tb.Error(f)
 	}
 	return report

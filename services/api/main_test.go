@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -141,10 +142,11 @@ func (w *world) sound() {
 	ctx := context.WithoutCancel(w.Context())
 	require.NoError(w, w.store.Snapshot(ctx, func(src verify.Source) error {
 		report, err := verify.Database(ctx, src)
-		for _, f := range report.Findings {
+		told, failed := verify.Contract(ctx, src)
+		for _, f := range append(report.Findings, told.Findings...) {
 			w.Error(f)
 		}
-		return err
+		return errors.Join(err, failed)
 	}))
 }
 

@@ -155,7 +155,7 @@ func (p *process) work(ctx context.Context) (err error) {
 		publisher = kafka.NewPublisher(client, kafka.PublisherConfig{})
 	}
 	outlet, err := postgres.NewOutlet(p.cfg.Database.URL.Reveal(), p.cfg.Relay.Name, publisher, outbox.Config{ //nolint:contextcheck // instruments outlive ctx
-		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(),
+		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(), Retention: p.cfg.Relay.Retention,
 	}, p.log)
 	if err != nil {
 		return err

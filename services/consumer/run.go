@@ -122,7 +122,7 @@ func (p *process) outlet(client *kafka.Client) (*postgres.Outlet, error) {
 		publisher = kafka.NewPublisher(client, kafka.PublisherConfig{})
 	}
 	return postgres.NewOutlet(p.cfg.Database.URL.Reveal(), p.cfg.Relay.Name, publisher, outbox.Config{
-		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(),
+		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(), Retention: p.cfg.Relay.Retention,
 	}, p.log)
 }
 
