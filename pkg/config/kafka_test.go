@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/prefsd/prefsd/pkg/config"
 )
 
 // certificate writes a self-signed certificate and its key.
