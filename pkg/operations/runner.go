@@ -8,13 +8,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/retry"
 )
 
 // Store is the port to the operations that are kept.
@@ -175,7 +175,7 @@ func (r *Runner) turn(ctx context.Context, c preferences.Clean) Outcome {
 	if c.Attempts >= preferences.MaxAttempts && fault.ReasonOf(err) != fault.ReasonOutcomeUnknown {
 		return r.giveUp(ctx, c, err)
 	}
-	delay := backoff(c.Attempts)
+	delay := retry.Delay(c.Attempts, shortestDelay, longestDelay)
 	r.Log.WarnContext(ctx, "operation failed and is tried again", slog.String("kind", KindClean), slog.String("operation", c.ID.String()),
 		slog.String("cause", c.Cause), slog.Int("attempts", c.Attempts), slog.Duration("delay", delay), slog.Any("error", err))
 	r.giveBack(ctx, c, delay, err)
@@ -194,7 +194,7 @@ func (r *Runner) giveUp(ctx context.Context, c preferences.Clean, cause error) O
 	log := r.Log.With(slog.String("kind", KindClean), slog.String("operation", c.ID.String()), slog.String("cause", c.Cause), slog.Int("attempts", c.Attempts))
 	if err != nil {
 		log.WarnContext(ctx, "operation cannot even be given up", slog.Any("error", err))
-		r.giveBack(ctx, c, backoff(c.Attempts), cause)
+		r.giveBack(ctx, c, retry.Delay(c.Attempts, shortestDelay, longestDelay), cause)
 		return Retried
 	}
 	log.ErrorContext(ctx, "operation failed for good", slog.Any("error", cause))
@@ -204,6 +204,12 @@ func (r *Runner) giveUp(ctx context.Context, c preferences.Clean, cause error) O
 // giveBackWithin bounds the last word on an operation while the process stops.
 const giveBackWithin = 3 * time.Second
 
+// Delays before a clean that failed is tried again.
+const (
+	shortestDelay = time.Second
+	longestDelay  = time.Minute
+)
+
 // giveBack lets go of a clean. Where that fails, its lease runs out instead.
 func (r *Runner) giveBack(ctx context.Context, c preferences.Clean, delay time.Duration, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackWithin)
@@ -211,12 +217,4 @@ func (r *Runner) giveBack(ctx context.Context, c preferences.Clean, delay time.D
 	if err := r.Store.RetryLater(ctx, c, delay, cause); err != nil {
 		r.Log.WarnContext(ctx, "operation keeps its lease until it runs out", slog.String("operation", c.ID.String()), slog.Any("error", err))
 	}
-}
-
-// backoff returns how long to wait after so many claims without progress: 1 s,
-// doubling, at most a minute, and of that at least the half.
-func backoff(attempts int) time.Duration {
-	const shortest, longest, doublings = time.Second, time.Minute, 6
-	full := min(shortest<<max(0, min(attempts-1, doublings)), longest)
-	return full/2 + rand.N(full/2)
 }

@@ -1,10 +1,11 @@
 package outbox
 
 import (
-	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/retry"
 )
 
 const (
@@ -46,14 +47,9 @@ func (ln *lane) fail(now time.Time) {
 	ln.due = now.Add(backoff(ln.failures))
 }
 
-// backoff doubles up to a limit. Half of it is chance, so that lanes which
-// failed together do not come back together.
+// backoff is how long to wait after so many failures in a row.
 func backoff(failures int) time.Duration {
-	d := longestBackoff
-	if shift := failures - 1; shift < 7 {
-		d = min(d, shortestBackoff<<shift)
-	}
-	return d/2 + rand.N(d/2+1)
+	return retry.Delay(failures, shortestBackoff, longestBackoff)
 }
 
 // lanes are those with rows that are not settled.
