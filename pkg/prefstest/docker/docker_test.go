@@ -64,7 +64,7 @@ func TestDockerApacheKafka(t *testing.T) {
 	c, err := testcontainers.GenericContainer(t.Context(), testcontainers.GenericContainerRequest{
 		Started: true,
 		ContainerRequest: testcontainers.ContainerRequest{
-			Image: "apache/kafka:4.1.1", ExposedPorts: []string{kafkaPort},
+			Image: "apache/kafka:4.4.0", ExposedPorts: []string{kafkaPort},
 			Entrypoint: []string{"sh", "-c", "while [ ! -f /tmp/start.sh ]; do sleep 0.1; done; exec sh /tmp/start.sh"},
 			LifecycleHooks: []testcontainers.ContainerLifecycleHooks{{
 				PostStarts: []testcontainers.ContainerHook{writeStart},
