@@ -63,16 +63,17 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	api, consumer := stage.API(t, nil), stage.Consumer(t, nil)
 
 	var answered atomic.Int64
+	var down atomic.Bool // from the kill of the api until the next one is ready
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	acks := make([][]acknowledged, writers)
 	for w := range writers {
 		choose := rand.New(rand.NewPCG(r.Uint64(), uint64(w)))
-		wg.Go(func() { acks[w] = write(t, stage, api.URL, w, choose, &answered) })
+		wg.Go(func() { acks[w] = write(t, stage, api.URL, w, choose, &answered, &down) })
 	}
 	go func() { wg.Wait(); close(done) }()
 
-	kills := disturb(t, stage, r, &api, &consumer, &answered, done)
+	kills := disturb(t, stage, r, &api, &consumer, &answered, &down, done)
 	<-done
 	require.False(t, t.Failed())
 
@@ -88,7 +89,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 }
 
 // write saves random orders until enough of them are acknowledged.
-func write(t *testing.T, stage *prefstest.Stage, url string, w int, r *rand.Rand, answered *atomic.Int64) (acks []acknowledged) {
+func write(t *testing.T, stage *prefstest.Stage, url string, w int, r *rand.Rand, answered *atomic.Int64, down *atomic.Bool) (acks []acknowledged) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -105,6 +106,7 @@ func write(t *testing.T, stage *prefstest.Stage, url string, w int, r *rand.Rand
 		for _, n := range r.Perm(accounts)[:4+r.IntN(8)] {
 			order = append(order, account(n))
 		}
+		excused := down.Load()
 		answer, err := c.Do(ctx, http.MethodPut, "/preferences:batchReplace", prefstest.Order(order...))
 		if ctx.Err() != nil {
 			t.Errorf("writer %d has %d of %d saves", w, len(acks), saves)
@@ -112,6 +114,9 @@ func write(t *testing.T, stage *prefstest.Stage, url string, w int, r *rand.Rand
 		}
 		if err != nil {
 			continue // the api is being killed: what became of the save is not known
+		}
+		if excused = excused || down.Load(); excused && answer.Status == http.StatusServiceUnavailable {
+			continue // the next api is starting: nothing was saved
 		}
 		var l prefstest.List
 		if answer.Status != http.StatusOK || answer.JSON(&l) != nil {
@@ -126,7 +131,7 @@ func write(t *testing.T, stage *prefstest.Stage, url string, w int, r *rand.Rand
 
 // disturb deletes accounts and kills processes, spread over the saves, until
 // the writers are done. It counts the kills.
-func disturb(t *testing.T, stage *prefstest.Stage, r *rand.Rand, api, consumer **prefstest.Service, answered *atomic.Int64, done <-chan struct{}) int {
+func disturb(t *testing.T, stage *prefstest.Stage, r *rand.Rand, api, consumer **prefstest.Service, answered *atomic.Int64, down *atomic.Bool, done <-chan struct{}) int {
 	t.Helper()
 	const kills = 8
 	total := int64(writers * saves)
@@ -140,8 +145,10 @@ func disturb(t *testing.T, stage *prefstest.Stage, r *rand.Rand, api, consumer *
 		}
 		killed++
 		if r.IntN(3) == 0 {
+			down.Store(true)
 			(*api).Kill()
 			*api = stage.API(t, *api)
+			down.Store(false)
 			continue
 		}
 		(*consumer).Kill()
