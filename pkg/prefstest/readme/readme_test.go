@@ -53,7 +53,7 @@ func TestTourPrintsWhatTheReadmeSays(t *testing.T) {
 	}
 	typed, printed := tour(t)
 	dir := t.TempDir()
-	dev := prefstest.StartDev(t, dir)
+	dev := prefstest.StartDev(t, dir, "--ephemeral")
 	here := strings.NewReplacer(
 		"http://127.0.0.1:8080", dev.APIURL,
 		"http://127.0.0.1:8081", dev.AccountsURL,
