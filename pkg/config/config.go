@@ -107,14 +107,13 @@ func (p *Parser) explain(err error) error {
 		if f, ok := node.(*kong.Flag); ok && mentions(err.Error(), f.Name) {
 			mentioned = append(mentioned, variable(f.Value))
 			if f.Required && !f.Set {
-				flag := fmt.Sprintf("%s (--%s)", variable(f.Value), f.Name)
-				if !slices.Contains(missing, flag) { // several commands may have it
-					missing = append(missing, flag)
-				}
+				missing = append(missing, spoken(f))
 			}
 		}
 		return next(nil)
 	})
+	slices.Sort(missing)
+	missing = slices.Compact(missing) // several commands may have the flag
 	mentioned = slices.DeleteFunc(mentioned, func(name string) bool { return name == "" })
 	switch {
 	case len(missing) > 0 && strings.Contains(err.Error(), "missing flags"):
@@ -125,6 +124,14 @@ func (p *Parser) explain(err error) error {
 	default:
 		return err
 	}
+}
+
+// spoken is how a person reads a flag: with its variable, if it has one.
+func spoken(f *kong.Flag) string {
+	if name := variable(f.Value); name != "" {
+		return fmt.Sprintf("%s (--%s)", name, f.Name)
+	}
+	return "--" + f.Name
 }
 
 // mentions reports whether the text has the flag, and not just one that starts

@@ -101,9 +101,6 @@ func (s *Server) arguments(port int) []string {
 	if s.dir.temporary {
 		// Commits still reach the operating system, so they outlive Kill.
 		settings["fsync"], settings["full_page_writes"] = "off", "off"
-	} else {
-		// A crash of the machine may cost a moment of development, never the data.
-		settings["synchronous_commit"] = "off"
 	}
 	maps.Copy(settings, s.opts.Settings)
 	args := []string{"-D", s.dir.path}

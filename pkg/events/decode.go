@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -72,6 +73,9 @@ func (e *Event) readEnvelope(value []byte) error {
 	if err := json.Unmarshal(value, &members); err != nil {
 		return notJSON(err)
 	}
+	if repeats(value) {
+		return malformed("The value names a member twice.")
+	}
 	if id, ok := text(members["eventId"]); ok && usableID(id) {
 		e.ID = id
 	}
@@ -86,15 +90,37 @@ func (e *Event) readEnvelope(value []byte) error {
 	return nil
 }
 
+// repeats says whether a JSON object names a member twice: readers disagree about
+// which of the two counts, and a deletion must not hang on that.
+func repeats(object []byte) bool {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if opened, err := dec.Token(); err != nil || opened != json.Delim('{') {
+		return false
+	}
+	names := map[json.Token]bool{}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil || names[name] {
+			return true
+		}
+		names[name] = true
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // Field returns a member of the event's data that must be a string.
 func (e Event) Field(name string) (string, error) {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(e.Data, &members) == nil {
+	if json.Unmarshal(e.Data, &members) == nil && !repeats(e.Data) {
 		if s, ok := text(members[name]); ok {
 			return s, nil
 		}
 	}
-	return "", malformed("The event's data is not an object with a string %s.", name)
+	return "", malformed("The event's data is not an object with one string %s.", name)
 }
 
 // text reads a JSON string.

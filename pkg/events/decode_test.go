@@ -37,7 +37,6 @@ func TestDecode_LeavesToTheHandlerWhatOnlySomeTypesNeed(t *testing.T) {
 		"time without T":   `{"eventType":"x","timestamp":"2024-10-07 17:00:00Z"}`,
 		"time of no zone":  `{"eventType":"x","timestamp":"2024-10-07T17:00:00"}`,
 		"space around":     " \n{\"eventType\":\"x\"}\t",
-		"member twice":     `{"eventType":"y","eventType":"x"}`,
 		"other spelling":   `{"eventType":"x","EventType":"y","EVENTTYPE":"z"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,6 +85,8 @@ func TestDecode_RefusesWhatIsNoEvent(t *testing.T) {
 		"type null":        `{"eventType":null,"SECRET":1}`,
 		"type empty":       `{"eventType":"","SECRET":1}`,
 		"type a number":    `{"eventType":7,"SECRET":1}`,
+		"two ids":          `{"eventType":"SECRET","eventId":"a","eventId":"b"}`,
+		"two spellings":    `{"eventType":"SECRET","data":{},"d\u0061ta":{}}`,
 		"too deep":         strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000),
 		"one byte too big": `{"eventType":"x","SECRET":"` + strings.Repeat("a", events.MaxValueBytes) + `"}`,
 	} {
@@ -215,4 +216,12 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestField_RefusesAMemberThatIsNamedTwice(t *testing.T) {
+	t.Parallel()
+	e, err := events.Decode(nil, nil, []byte(`{"eventType":"account.deleted","eventId":"x","data":{"accountId":"a","accountId":"b"}}`))
+	require.NoError(t, err)
+	_, err = e.Field("accountId")
+	require.Equal(t, fault.Invalid, fault.CodeOf(err))
 }

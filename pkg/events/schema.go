@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -136,5 +137,5 @@ func violations(v *jsonschema.ValidationError, found []fault.Violation) []fault.
 	if required, ok := v.ErrorKind.(*kind.Required); ok {
 		return append(found, fault.Violation{Field: field, Description: "must have " + strings.Join(required.Missing, ", ")})
 	}
-	return append(found, fault.Violation{Field: field, Description: "does not fit: " + strings.Join(v.ErrorKind.KeywordPath(), "/")})
+	return append(found, fault.Violation{Field: cmp.Or(field, "value"), Description: "does not fit: " + strings.Join(v.ErrorKind.KeywordPath(), "/")})
 }

@@ -9,6 +9,7 @@ const (
 	problemStar         = `must be either * alone or a list of entity tags`
 	problemUnterminated = `has an entity tag without its closing quote, or with a character that a tag cannot have`
 	problemSeparator    = `must separate entity tags by commas`
+	problemNothing      = `must name an entity tag between its commas, or be left out`
 	problemToken        = `must have entity tags in double quotes, such as "abc" or W/"abc"`
 )
 
@@ -16,7 +17,9 @@ const (
 // nothing.
 func parse(lines []string) (list, string) {
 	var l list
+	commas := false
 	for _, line := range lines {
+		commas = commas || strings.Contains(line, ",")
 		line = strings.Trim(line, blanks+",")
 		if line == "" {
 			continue // a blank header is no condition, a blank element no tag
@@ -33,6 +36,9 @@ func parse(lines []string) (list, string) {
 		if problem := l.read(line); problem != "" {
 			return list{}, problem
 		}
+	}
+	if commas && !l.present {
+		return list{}, problemNothing // a list without a tag is a mistake, and must not pass for no condition
 	}
 	return l, ""
 }

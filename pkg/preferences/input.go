@@ -89,7 +89,7 @@ func (d Domain) checkItem(v *violations, at string, x Input) {
 	}
 	why := checkAttributes(x.Attributes)
 	if why == "" && len(spelled(x.Attributes)) > MaxAttributesBytes {
-		why = fmt.Sprintf("must not be larger than %d bytes when its numbers are written out", MaxAttributesBytes)
+		why = fmt.Sprintf("must not be larger than %d bytes as the database spells them: a space after each colon and comma, numbers written out", MaxAttributesBytes)
 	}
 	if why != "" {
 		v.add(fault.ReasonInvalidField, at+".attributes", why)

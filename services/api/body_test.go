@@ -252,6 +252,20 @@ func TestCase075_AnotherSpellingIsNoChange(t *testing.T) {
 	})
 }
 
+// TestAConditionThatIsNotKnownIsRefused: the writer would believe to be
+// protected by it.
+func TestAConditionThatIsNotKnownIsRefused(t *testing.T) {
+	w := begin(t)
+	alice := w.as("alice")
+	id := alice.save("kept").Preferences[0].ID
+	w.unchanged(func() {
+		for _, route := range w.writes(id) {
+			route.send(t, strings.NewReader(`{}`), "If-Unmodified-Since", "Mon, 01 Jan 2001 00:00:00 GMT").
+				fails(http.StatusBadRequest, "INVALID_FIELD", "If-Unmodified-Since")
+		}
+	})
+}
+
 // TestCase104_AnIdempotencyKeyIsRefused: a promise that cannot be kept yet.
 func TestCase104_AnIdempotencyKeyIsRefused(t *testing.T) {
 	w := begin(t)

@@ -64,17 +64,22 @@ func listed(known []string) string {
 	return "known are " + strings.Join(known, ", ")
 }
 
-// headerIdempotencyKey promises something that a server which does not know it
-// cannot keep.
-const headerIdempotencyKey = "Idempotency-Key"
+// unsupported are headers by which a writer protects itself: a server that does
+// not know them must not act as if they held.
+var unsupported = []string{"Idempotency-Key", "If-Unmodified-Since"}
 
 // Supported refuses a write that relies on what this release does not do.
 func Supported(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && len(r.Header[headerIdempotencyKey]) > 0 {
-			return fault.New(fault.Invalid, fault.ReasonInvalidField, "%s is not supported yet.", headerIdempotencyKey).
-				Violating(fault.Violation{Field: headerIdempotencyKey, Description: "must be left out; If-Match makes a retry safe"})
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return next(c)
+		}
+		for _, name := range unsupported {
+			if len(r.Header[name]) > 0 {
+				return fault.New(fault.Invalid, fault.ReasonInvalidField, "%s is not supported yet.", name).
+					Violating(fault.Violation{Field: name, Description: "must be left out; If-Match makes a write and its retry safe"})
+			}
 		}
 		return next(c)
 	}
