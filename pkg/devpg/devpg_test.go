@@ -109,6 +109,7 @@ func TestDataOutlivesTheServer(t *testing.T) {
 	require.NoDirExists(t, unfinished)
 	require.Equal(t, opts.DataDir, first.DataDir())
 	require.Equal(t, "on", ask(t, first.URL(), `show fsync`))
+	require.Equal(t, "on", ask(t, first.URL(), `show synchronous_commit`), "an acknowledged commit outlives a kill")
 	do(t, first.URL(), `create table kept as select 42 as n`)
 	require.NoError(t, first.Close())
 	require.DirExists(t, opts.DataDir)
