@@ -39,8 +39,12 @@ func create(tb testing.TB, b Broker, spec kafka.TopicSpec) {
 	c, err := kafka.Open(kafka.Config{Brokers: b.Addrs()})
 	require.NoError(tb, err)
 	defer func() { require.NoError(tb, c.Close()) }()
-	reports, err := c.EnsureTopics(tb.Context(), []kafka.TopicSpec{spec})
-	require.NoError(tb, err)
+	// A busy machine can keep a broker from its controller for longer than its session lasts.
+	var reports []kafka.TopicReport
+	require.Eventually(tb, func() bool {
+		reports, err = c.EnsureTopics(tb.Context(), []kafka.TopicSpec{spec})
+		return err == nil
+	}, patience, 100*time.Millisecond, "create %s", spec.Name)
 	require.Empty(tb, reports[0].Mismatches)
 }
 
