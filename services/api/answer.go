@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -46,10 +47,14 @@ func answer(c echo.Context, status int, body any) error {
 	res.Header()[echo.HeaderContentLength] = []string{strconv.Itoa(len(*buf))}
 	res.WriteHeader(status)
 	if _, err := res.Write(*buf); err != nil {
-		return fmt.Errorf("write the answer: %w", err)
+		return fmt.Errorf("%w: %w", errUnread, err)
 	}
 	return nil
 }
+
+// errUnread says that an answer found nobody at the other end: its caller hung
+// up, which the request's context may learn a moment later.
+var errUnread = errors.New("the answer could not be delivered")
 
 // encode appends a body. Text is not escaped for HTML, which nothing here is.
 func encode(b []byte, body any) ([]byte, error) {

@@ -84,7 +84,7 @@ func problemOf(err error, gone bool) problem {
 		}
 	}
 	switch {
-	case gone && errors.Is(err, context.Canceled):
+	case gone && errors.Is(err, context.Canceled), errors.Is(err, errUnread):
 		return problem{status: statusGone, name: "CANCELLED", code: "CANCELLED", text: "The caller left."}
 	case errors.Is(err, context.DeadlineExceeded):
 		c := classes[fault.Deadline]
