@@ -113,7 +113,7 @@ fuzz: ## Every fuzz target for FUZZTIME (60s)
 	@$(SUITE) $@ .ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Benchmarks beside the floors of the same SQL (flags: ARGS="--json")
+bench: ## Benchmarks beside the floors of the same SQL and beside the usual Echo and gorm code (flags: ARGS="--json")
 	go run ./cmd/bench $(ARGS)
 
 ##@ Code

@@ -139,34 +139,39 @@ func (t *tokens) of(user int) (string, error) {
 	return token, err
 }
 
-// process is the api, as it is deployed.
+// process is a server that is measured, as it is deployed.
 type process struct {
 	cmd *exec.Cmd
 	url string
 }
 
 func (m *machine) startAPI(ctx context.Context) (*process, error) {
-	binary := filepath.Join(m.dir, "api")
-	progress("building the api")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/prefsd/prefsd/cmd/api") //nolint:gosec // a constant but for the directory
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return nil, fmt.Errorf("build the api: %w", err)
-	}
 	addr, admin, err := freeAddrs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, binary) //nolint:gosec // the binary was built two lines above
-	cmd.Env = append(os.Environ(),
+	return m.start(ctx, "api", "github.com/prefsd/prefsd/cmd/api", "http://"+addr, "http://"+admin+"/readyz",
 		"PREFS_DATABASE_URL="+m.server.URL(), "PREFS_KAFKA_BROKERS=127.0.0.1:1", "PREFS_RELAY=off", "PREFS_HTTP_ADDR="+addr, "PREFS_ADMIN_ADDR="+admin,
 		"PREFS_AUTH_DEV_KEY_FILE="+m.keyFile, "PREFS_AUTH_ISSUER="+auth.DevIssuer, "PREFS_AUTH_AUDIENCE="+auth.DevAudience, "PREFS_LOG_LEVEL=warn")
+}
+
+// start builds a command and returns once it says that it is ready.
+func (m *machine) start(ctx context.Context, name, pkg, url, readyURL string, env ...string) (*process, error) {
+	binary := filepath.Join(m.dir, name)
+	progress("building %s", name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg) //nolint:gosec // a constant but for the directory
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return nil, fmt.Errorf("build %s: %w", name, err)
+	}
+	cmd := exec.CommandContext(ctx, binary) //nolint:gosec // the binary was built a few lines above
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd, "http://" + addr}
-	if err := ready(ctx, "http://"+admin+"/readyz"); err != nil {
+	p := &process{cmd, url}
+	if err := ready(ctx, readyURL); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	return p, nil
@@ -210,7 +215,11 @@ func ready(ctx context.Context, url string) error {
 	}
 }
 
+// stop ends the server; there may be none.
 func (p *process) stop() error {
+	if p == nil {
+		return nil
+	}
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}

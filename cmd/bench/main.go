@@ -1,4 +1,5 @@
-// Command bench measures prefsd beside the floor of the same SQL: one run, one
+// Command bench measures prefsd beside the floor of the same SQL and beside the
+// usual Echo and gorm code of the same API (cmd/bench/naive): one run, one
 // PostgreSQL, one machine, so that its ratios hold where absolute figures do
 // not. It needs pgbench on the PATH or beside the PostgreSQL it finds.
 package main
@@ -23,12 +24,13 @@ type flags struct {
 	Clients int           `default:"8" help:"Concurrent clients."`
 	Time    time.Duration `default:"6s" help:"How long each operation runs."`
 	Only    []string      `help:"Operations to measure; all by default."`
+	Naive   bool          `default:"true" negatable:"" help:"Measure the usual Echo and gorm code as well."`
 	JSON    bool          `help:"Print JSON instead of a table."`
 }
 
 func main() {
 	var f flags
-	kong.Parse(&f, kong.Description("Measure prefsd beside the floor of the same SQL."))
+	kong.Parse(&f, kong.Description("Measure prefsd beside the floor of the same SQL and beside the usual Echo and gorm code."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, f)
 	stop()
@@ -52,6 +54,11 @@ func run(ctx context.Context, f flags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, api.stop()) }()
+	naive, err := m.startNaive(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, naive.stop()) }()
 
 	if err := m.greet(ctx, api, f); err != nil {
 		return err
@@ -64,6 +71,9 @@ func run(ctx context.Context, f flags) (err error) {
 		row, err := m.compare(ctx, api, op, f)
 		if err != nil {
 			return fmt.Errorf("%s: %w", op.name, err)
+		}
+		if row.Naive, err = m.rival(ctx, naive, op, f); err != nil {
+			return fmt.Errorf("%s, naive: %w", op.name, err)
 		}
 		report.Rows = append(report.Rows, row)
 		progress("%s done", op.name)

@@ -7,9 +7,10 @@ import (
 )
 
 type row struct {
-	Operation string  `json:"operation"`
-	Service   figures `json:"service"`
-	Floor     figures `json:"floor"`
+	Operation string   `json:"operation"`
+	Service   figures  `json:"service"`
+	Floor     figures  `json:"floor"`
+	Naive     *figures `json:"naive,omitempty"`
 }
 
 type report struct {
@@ -34,6 +35,7 @@ func (r report) print(w io.Writer) error {
 		lines = append(lines, fmt.Sprintf("%s\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.1f\t",
 			x.Operation, s.PerSecond, s.P50, s.P99, s.CPU, s.ServiceCPU, f.PerSecond, f.P50, f.P99, f.CPU, s.CPU/f.CPU))
 	}
+	lines = append(lines, r.besideNaive()...)
 	if d := r.Deletion; d != nil {
 		lines = append(lines, "", "one account deleted\tlists\tseconds\tWAL MB\tPostgreSQL CPU µs a list\t",
 			d.Service.line("prefsd: rows, heads, history, events"), d.Floor.line("chunked DELETE of the rows alone"),
