@@ -3,8 +3,6 @@ package preferences
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -34,6 +32,8 @@ func Sorts() []SortBy {
 type PageQuery struct {
 	SortBy     SortBy // default: order
 	Descending bool
+	Filter     Filter
+	Shape      string // how items are shown; pages have it in common
 	Size       int    // 0: the default; more than MaxItems: MaxItems
 	Token      string // of the page before; empty: the first page
 }
@@ -41,6 +41,7 @@ type PageQuery struct {
 // Page is a part of a list.
 type Page struct {
 	Items     []Item
+	Total     int    // items on all pages
 	NextToken string // empty: this is the last page
 }
 
@@ -52,7 +53,8 @@ type positionJSON struct {
 }
 
 // Page returns the part of the list that the query asks for. A token that
-// belongs to another user, domain or sort, or that was altered, is Invalid.
+// belongs to another user, domain, sort, filter or shape, or that was altered,
+// is Invalid.
 func (l List) Page(q PageQuery) (Page, error) {
 	if q.SortBy == "" {
 		q.SortBy = SortByOrder
@@ -61,6 +63,10 @@ func (l List) Page(q PageQuery) (Page, error) {
 		q.Size = MaxItems
 	}
 	items := slices.Clone(l.Items)
+	if !q.Filter.Empty() {
+		items = slices.DeleteFunc(items, func(it Item) bool { return !q.Filter.Matches(it) })
+	}
+	total := len(items)
 	if q.SortBy != SortByOrder || q.Descending { // a list is by order as it is
 		slices.SortFunc(items, q.compare)
 	}
@@ -76,10 +82,10 @@ func (l List) Page(q PageQuery) (Page, error) {
 		items = items[at:]
 	}
 	if len(items) <= q.Size {
-		return Page{Items: items}, nil
+		return Page{Items: items, Total: total}, nil
 	}
 	items = items[:q.Size]
-	return Page{Items: items, NextToken: l.token(q, items[q.Size-1])}, nil
+	return Page{Items: items, Total: total, NextToken: l.token(q, items[q.Size-1])}, nil
 }
 
 func (q PageQuery) compare(a, b Item) int {
@@ -111,31 +117,28 @@ func (q PageQuery) key(it Item) string {
 	}
 }
 
-// sumLength is how much of a checksum a token carries: it is there to find
-// mistakes, not to keep secrets; a token opens nothing that its user may not
-// read anyway.
-const sumLength = 8
-
 func (l List) token(q PageQuery, last Item) string {
 	position, err := json.Marshal(positionJSON{q.key(last), last.ID})
 	if err != nil {
 		panic(err) // a string and an id
 	}
-	return base64.RawURLEncoding.EncodeToString(append(l.checksum(q, position), position...))
+	return seal(l.bound(q), position)
 }
 
 func (l List) openToken(q PageQuery) (positionJSON, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(q.Token)
 	var p positionJSON
-	if err != nil || len(raw) < sumLength || !bytes.Equal(raw[:sumLength], l.checksum(q, raw[sumLength:])) || json.Unmarshal(raw[sumLength:], &p) != nil {
+	position, ok := unseal(l.bound(q), q.Token)
+	if !ok || json.Unmarshal(position, &p) != nil {
 		return p, fault.New(fault.Invalid, fault.ReasonInvalidPageToken,
-			"The page token does not belong to this list and sort order. Start again without pageToken.").
-			Violating(fault.Violation{Field: "pageToken", Description: "must be the nextPageToken of a page with the same domain, sortBy and sortOrder"})
+			"The page token does not belong to this list, sort order, filter and fields. Start again without pageToken.").
+			Violating(fault.Violation{
+				Field: "pageToken", Description: "must be the nextPageToken of a page with the same domain, sortBy, sortOrder, filter and fields",
+			})
 	}
 	return p, nil
 }
 
-func (l List) checksum(q PageQuery, position []byte) []byte {
-	sum := sha256.Sum256(fmt.Appendf(nil, "t1|%q|%q|%s|%t|%s", l.UserID, l.Domain, q.SortBy, q.Descending, position))
-	return sum[:sumLength]
+// bound is what all pages have in common, and so what their tokens are good for.
+func (l List) bound(q PageQuery) []byte {
+	return fmt.Appendf(nil, "t2|%q|%q|%s|%t|%q|%q", l.UserID, l.Domain, q.SortBy, q.Descending, q.Filter.text, q.Shape)
 }

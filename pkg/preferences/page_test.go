@@ -73,12 +73,16 @@ func TestATokenIsGoodForItsOwnListAndSortOnly(t *testing.T) {
 	require.NoError(t, err, "another size is honoured")
 	bob, cards := l, l
 	bob.UserID, cards.Domain = "bob", "cards"
+	filtered, err := ParseFilter("entityType = account")
+	require.NoError(t, err)
 	flipped := []byte(p.NextToken)
 	flipped[12] ^= 1
 	for name, try := range map[string]func() (Page, error){
 		"user":    func() (Page, error) { return bob.Page(PageQuery{Token: p.NextToken}) },
 		"domain":  func() (Page, error) { return cards.Page(PageQuery{Token: p.NextToken}) },
 		"sort":    func() (Page, error) { return l.Page(PageQuery{Token: p.NextToken, SortBy: SortByEntityID}) },
+		"filter":  func() (Page, error) { return l.Page(PageQuery{Token: p.NextToken, Filter: filtered}) },
+		"shape":   func() (Page, error) { return l.Page(PageQuery{Token: p.NextToken, Shape: "etag"}) },
 		"order":   func() (Page, error) { return l.Page(PageQuery{Token: p.NextToken, Descending: true}) },
 		"flipped": func() (Page, error) { return l.Page(PageQuery{Token: string(flipped)}) },
 		"garbage": func() (Page, error) { return l.Page(PageQuery{Token: "!"}) },

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -76,7 +77,30 @@ func (d *described) check(req *http.Request, res *http.Response, body []byte) er
 	if err != nil || res.StatusCode >= http.StatusBadRequest {
 		return err
 	}
+	if err := d.checkShape(route.Operation.OperationID, res, looked.URL.Query(), body); err != nil {
+		return err
+	}
 	return d.checkAccepted(req, in)
+}
+
+// checkShape says which of the shapes of a list an answer must have: they are
+// alternatives, and the smaller one would excuse what is missing in the larger.
+func (d *described) checkShape(operation string, res *http.Response, query url.Values, body []byte) error {
+	if operation != "listPreferences" || res.StatusCode != http.StatusOK {
+		return nil
+	}
+	shape := "List"
+	if query.Has("fields") {
+		shape = "PartialList"
+	}
+	var value any
+	if err := jsonInto(body, &value); err != nil {
+		return err
+	}
+	if err := d.doc.Components.Schemas[shape].Value.VisitJSON(value); err != nil {
+		return fmt.Errorf("not a %s: %w", shape, err)
+	}
+	return nil
 }
 
 // checkAccepted finds what the API takes although it is not documented.

@@ -49,7 +49,7 @@ func TestGolden(t *testing.T) {
 	step("replace_conflicting", alice, http.MethodPut, "/preferences:batchReplace", items0(`{"entityId":"a","order":1}`, `{"entityId":"b","order":1}`))
 	step("replace_not_json", alice, http.MethodPut, "/preferences:batchReplace", `{"domain":"accounts",}`)
 	step("unknown_domain", alice, http.MethodGet, "/preferences?domain=contacts", "")
-	step("unknown_parameter", alice, http.MethodGet, accounts+"&filter=x", "")
+	step("unknown_parameter", alice, http.MethodGet, accounts+"&filtr=x", "")
 	step("unsupported_media_type", alice, http.MethodPatch, "/preferences/"+id, "a=b", "Content-Type", "application/x-www-form-urlencoded")
 	step("method_not_allowed", alice, http.MethodPut, "/preferences/"+id, "{}")
 	step("no_such_address", alice, http.MethodGet, "/nope", "")

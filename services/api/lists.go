@@ -30,7 +30,7 @@ func (s *server) list(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answerList(c, conditions, l, q.page)
+	return answerList(c, conditions, l, q)
 }
 
 // spared answers from the head if the conditions allow it.
@@ -44,8 +44,8 @@ func (s *server) spared(c echo.Context, conditions precondition.Conditions, q li
 
 // answerList judges once more: the list may have moved on since its head was
 // read.
-func answerList(c echo.Context, conditions precondition.Conditions, l preferences.List, q preferences.PageQuery) error {
-	page, err := l.Page(q)
+func answerList(c echo.Context, conditions precondition.Conditions, l preferences.List, q listQuery) error {
+	page, err := l.Page(q.page)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func answerList(c echo.Context, conditions precondition.Conditions, l preference
 	if done, err := judged(c, conditions, now); done || err != nil {
 		return err
 	}
-	return answerRead(c, now.tag, listJSON{l, page, now.tag})
+	return answerRead(c, now.tag, listJSON{l, page, now.tag, q.fields})
 }
 
 func stateOf(l preferences.List) state {

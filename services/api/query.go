@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -22,6 +23,8 @@ const (
 	paramPageSize  = "pageSize"
 	paramPageToken = "pageToken"
 	paramUserID    = middleware.ParamUserID
+	paramFilter    = "filter"
+	paramFields    = "fields"
 	paramForce     = "force"
 )
 
@@ -36,6 +39,7 @@ type listQuery struct {
 	userID string // whose list
 	domain string
 	page   preferences.PageQuery
+	fields fields
 }
 
 // readListQuery checks every parameter and reports all mistakes at once. The
@@ -52,14 +56,26 @@ func readListQuery(q url.Values, caller string) (listQuery, error) {
 			add(paramUserID, fmt.Sprintf("must be 1 to %d bytes of text without control characters", preferences.MaxUserID))
 		}
 	}
+	wrong = append(wrong, out.readView(q)...)
+	if len(wrong) > 0 {
+		return listQuery{}, invalid(wrong...)
+	}
+	return out, nil
+}
+
+// readView reads how the list is to be shown, and returns what is wrong.
+func (l *listQuery) readView(q url.Values) (wrong []fault.Violation) {
+	add := func(field, description string) {
+		wrong = append(wrong, fault.Violation{Field: field, Description: description})
+	}
 	if q.Has(paramSortBy) {
-		out.page.SortBy = preferences.SortBy(q.Get(paramSortBy))
-		if !slices.Contains(preferences.Sorts(), out.page.SortBy) {
+		l.page.SortBy = preferences.SortBy(q.Get(paramSortBy))
+		if !slices.Contains(preferences.Sorts(), l.page.SortBy) {
 			add(paramSortBy, "must be one of: "+sorts())
 		}
 	}
-	out.page.Descending = q.Get(paramSortOrder) == descending
-	if q.Has(paramSortOrder) && !out.page.Descending && q.Get(paramSortOrder) != ascending {
+	l.page.Descending = q.Get(paramSortOrder) == descending
+	if q.Has(paramSortOrder) && !l.page.Descending && q.Get(paramSortOrder) != ascending {
 		add(paramSortOrder, "must be "+ascending+" or "+descending)
 	}
 	if q.Has(paramPageSize) {
@@ -67,12 +83,30 @@ func readListQuery(q url.Values, caller string) (listQuery, error) {
 		if err != nil || size < 0 {
 			add(paramPageSize, fmt.Sprintf("must be a whole number from 0; 0 means the default, more than %d means %d", preferences.MaxItems, preferences.MaxItems))
 		}
-		out.page.Size = int(size)
+		l.page.Size = int(size)
 	}
-	if len(wrong) > 0 {
-		return listQuery{}, invalid(wrong...)
+	if q.Has(paramFilter) {
+		var err error
+		if l.page.Filter, err = preferences.ParseFilter(q.Get(paramFilter)); err != nil {
+			wrong = append(wrong, violationsOf(err)...)
+		}
 	}
-	return out, nil
+	if q.Has(paramFields) {
+		var unknown string
+		if l.fields, unknown = readFields(q.Get(paramFields)); unknown != "" {
+			add(paramFields, unknown)
+		}
+		l.page.Shape = q.Get(paramFields)
+	}
+	return wrong
+}
+
+// violationsOf returns what a fault says is wrong with a request.
+func violationsOf(err error) []fault.Violation {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f.Violations
+	}
+	return nil
 }
 
 // isUserID says whether a token could have that subject.

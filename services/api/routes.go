@@ -48,7 +48,7 @@ func (s *server) routes() []Route {
 		spec    = `/openapi.yaml`
 	)
 	var (
-		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramUserID}
+		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramUserID}
 		force = []string{paramForce}
 		body  = []string{middleware.TypeJSON}
 		merge = []string{middleware.TypeMergePatch, middleware.TypeJSON}

@@ -31,35 +31,100 @@ func (p preferenceJSON) appendJSON(b []byte) []byte {
 	return append(b, '}')
 }
 
-// listJSON is a list, or a page of one; the tag, the version and the total are
-// always those of the whole list.
+// listJSON is a list, or a page of one; the tag and the version are always those
+// of the whole list.
 type listJSON struct {
 	preferences.List
 
-	page preferences.Page
-	tag  string
+	page   preferences.Page
+	tag    string
+	fields fields // the zero value: all
 }
 
 func (l listJSON) appendJSON(b []byte) []byte { return append(l.appendMembers(b), '}') }
 
 // appendMembers leaves the object open.
 func (l listJSON) appendMembers(b []byte) []byte {
-	b = append(b, `{"preferences":[`...)
+	b = append(b, '{')
+	for i, m := range listMembers {
+		if !l.fields.listHas(i) {
+			continue
+		}
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = m.append(l, append(b, m.name...))
+	}
+	return b
+}
+
+// listMembers are the members of a list in their order, each name with its
+// punctuation.
+var listMembers = []struct {
+	name   string
+	append func(listJSON, []byte) []byte
+}{
+	{`"preferences":`, listJSON.appendItems},
+	{`"nextPageToken":`, listJSON.appendNextToken},
+	{`"totalSize":`, func(l listJSON, b []byte) []byte { return appendNumber(b, "", int64(l.page.Total)) }},
+	{`"etag":`, func(l listJSON, b []byte) []byte { return appendString(b, l.tag) }},
+	{`"version":`, func(l listJSON, b []byte) []byte { return appendNumber(b, "", l.Version) }},
+}
+
+func (l listJSON) appendItems(b []byte) []byte {
+	b = append(b, '[')
 	for i, it := range l.page.Items {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = preferenceJSON{it, l.Domain, it.ETag()}.appendJSON(b)
+		if l.fields.wholeItems() {
+			b = preferenceJSON{it, l.Domain, it.ETag()}.appendJSON(b)
+		} else {
+			b = l.appendParts(b, it)
+		}
 	}
-	b = append(b, `],"nextPageToken":`...)
+	return append(b, ']')
+}
+
+// appendParts appends those members of an item that were asked for.
+func (l listJSON) appendParts(b []byte, it preferences.Item) []byte {
+	b = append(b, '{')
+	for i, m := range itemMembers {
+		if !l.fields.itemHas(i) {
+			continue
+		}
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = m.append(it, l.Domain, append(b, m.name...))
+	}
+	return append(b, '}')
+}
+
+// itemMembers are the members of an item in their order, for answers that show
+// some of them; preferenceJSON writes all.
+var itemMembers = []struct {
+	name   string
+	append func(it preferences.Item, domain string, b []byte) []byte
+}{
+	{`"id":`, func(it preferences.Item, _ string, b []byte) []byte { return appendString(b, it.ID.String()) }},
+	{`"name":`, func(it preferences.Item, _ string, b []byte) []byte { return appendString(b, resourceName(it.ID)) }},
+	{`"domain":`, func(_ preferences.Item, domain string, b []byte) []byte { return appendString(b, domain) }},
+	{`"entityId":`, func(it preferences.Item, _ string, b []byte) []byte { return appendString(b, it.EntityID) }},
+	{`"entityType":`, func(it preferences.Item, _ string, b []byte) []byte { return appendString(b, it.EntityType) }},
+	{`"order":`, func(it preferences.Item, _ string, b []byte) []byte { return appendNumber(b, "", int64(it.Order)) }},
+	{`"attributes":`, func(it preferences.Item, _ string, b []byte) []byte { return appendCompact(b, it.Attributes) }},
+	{`"createTime":`, func(it preferences.Item, _ string, b []byte) []byte { return appendTime(b, "", it.CreateTime) }},
+	{`"updateTime":`, func(it preferences.Item, _ string, b []byte) []byte { return appendTime(b, "", it.UpdateTime) }},
+	{`"version":`, func(it preferences.Item, _ string, b []byte) []byte { return appendNumber(b, "", int64(it.Version)) }},
+	{`"etag":`, func(it preferences.Item, _ string, b []byte) []byte { return appendString(b, it.ETag()) }},
+}
+
+func (l listJSON) appendNextToken(b []byte) []byte {
 	if l.page.NextToken == "" {
-		b = append(b, `null`...) // the last page
-	} else {
-		b = appendString(b, l.page.NextToken)
+		return append(b, `null`...) // the last page
 	}
-	b = appendNumber(b, `,"totalSize":`, int64(len(l.Items)))
-	b = appendMember(b, `,"etag":`, l.tag)
-	return appendNumber(b, `,"version":`, l.Version)
+	return appendString(b, l.page.NextToken)
 }
 
 // replacedJSON is the list after a save, and what the save changed.
@@ -70,7 +135,7 @@ type replacedJSON struct {
 }
 
 func (r replacedJSON) appendJSON(b []byte) []byte {
-	b = listJSON{r.List, preferences.Page{Items: r.List.Items}, r.tag}.appendMembers(b)
+	b = listJSON{List: r.List, page: preferences.Page{Items: r.List.Items, Total: len(r.List.Items)}, tag: r.tag}.appendMembers(b)
 	b = appendNumber(b, `,"summary":{"created":`, int64(r.Summary.Created))
 	b = appendNumber(b, `,"updated":`, int64(r.Summary.Updated))
 	b = appendNumber(b, `,"deleted":`, int64(r.Summary.Deleted))
