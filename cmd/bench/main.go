@@ -23,7 +23,7 @@ type flags struct {
 	Active  int           `default:"1000" help:"Users that send requests; their tokens have been seen before."`
 	Clients int           `default:"8" help:"Concurrent clients."`
 	Time    time.Duration `default:"6s" help:"How long each operation runs."`
-	Only    []string      `help:"Operations to measure; all by default."`
+	Only    []string      `sep:"none" help:"Operations to measure; all by default."`
 	Naive   bool          `default:"true" negatable:"" help:"Measure the usual Echo and gorm code as well."`
 	JSON    bool          `help:"Print JSON instead of a table."`
 }

@@ -56,6 +56,7 @@ func (s Service[C, H]) Main(args []string, lookup config.Lookup) int {
 	if err != nil {
 		return Exit(s.Name, err, Misused)
 	}
+	tuneMemory(lookup)
 	log := cfg.NewLogger(os.Stdout, slog.String("service", s.Name))
 	log.InfoContext(ctx, "starting", slog.String("version", s.Version), slog.Any("config", config.Describe(cfg)))
 	if err := s.Run(ctx, cfg, log); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype/zeronull"
 
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
@@ -68,14 +69,14 @@ func readList(key preferences.Key, l *preferences.List) step {
 	return st
 }
 
-// itemRow is the right half of a list's row; all of it is null for a list
-// without items.
+// itemRow is the right half of a list's row; all of it is null, and reads as
+// zero, for a list without items.
 type itemRow struct {
-	id                   *uuid.UUID
-	entityType, entityID *string
-	position, version    *int32
+	id                   zeronull.UUID
+	entityType, entityID zeronull.Text
+	position, version    zeronull.Int4
 	attributes           []byte
-	created, updated     *time.Time
+	created, updated     zeronull.Timestamptz
 }
 
 // scanRows appends the rows of one list; extra takes what follows the item.
@@ -89,12 +90,12 @@ func scanRows(rows pgx.Rows, l *preferences.List, extra ...any) error {
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		if r.id == nil {
+		if uuid.UUID(r.id) == uuid.Nil {
 			continue
 		}
 		l.Items = append(l.Items, preferences.Item{
-			ID: *r.id, EntityType: *r.entityType, EntityID: *r.entityID, Attributes: json.RawMessage(r.attributes),
-			Version: *r.version, CreateTime: r.created.UTC(), UpdateTime: r.updated.UTC(), Position: *r.position,
+			ID: uuid.UUID(r.id), EntityType: string(r.entityType), EntityID: string(r.entityID), Attributes: json.RawMessage(r.attributes),
+			Version: int32(r.version), CreateTime: time.Time(r.created).UTC(), UpdateTime: time.Time(r.updated).UTC(), Position: int32(r.position),
 		})
 	}
 	l.UpdateTime = l.UpdateTime.UTC()

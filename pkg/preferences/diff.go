@@ -96,14 +96,19 @@ type plan struct {
 }
 
 func newPlan(stored List, wanted []Wanted) plan {
-	from := make(map[Entity]int, len(stored.Items))
 	p := plan{stored: stored, was: make([]int, len(wanted)), gone: make(map[Entity]bool)}
-	for i, it := range stored.Items {
-		from[it.Entity()], p.gone[it.Entity()] = i, true
-	}
 	kept := make([]int, 0, len(wanted))
+	// Most writes leave a head of the list where it is, often all of it.
+	for len(kept) < min(len(wanted), len(stored.Items)) && stored.Items[len(kept)].Entity() == wanted[len(kept)].Entity() {
+		p.was[len(kept)], kept = len(kept), append(kept, len(kept))
+	}
+	from := make(map[Entity]int, len(stored.Items)-len(kept))
+	for i, it := range stored.Items[len(kept):] {
+		from[it.Entity()], p.gone[it.Entity()] = len(kept)+i, true
+	}
 	between := false
-	for i, w := range wanted {
+	for i := len(kept); i < len(wanted); i++ {
+		w := wanted[i]
 		k, found := from[w.Entity()]
 		if !found {
 			p.was[i] = -1
@@ -128,7 +133,7 @@ func (c *Changes) insert(w Wanted, position int32, order int, stamp Stamp) Item 
 		Version: 1, CreateTime: stamp.Time, UpdateTime: stamp.Time, Position: position,
 	}
 	if w.Attributes != nil {
-		it.Attributes = spelled(w.Attributes)
+		it.Attributes = w.Attributes
 	}
 	c.Insert, c.Created = append(c.Insert, it), append(c.Created, it.EntityID)
 	c.Delta.Added = append(c.Delta.Added, recordOf(it))
@@ -148,7 +153,7 @@ func (c *Changes) keep(p plan, i int, w Wanted, position int32, now time.Time, f
 	reordered := it.Order != old.Order
 	named := Update{EntityID: it.EntityID}
 	if rewritten {
-		it.Attributes = spelled(w.Attributes)
+		it.Attributes = w.Attributes
 		changedKeys(fields, old.Attributes, it.Attributes)
 		named.Attributes = &[2]json.RawMessage{old.Attributes, it.Attributes}
 	}

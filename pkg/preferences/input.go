@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/prefsd/prefsd/pkg/fault"
 )
@@ -30,21 +29,22 @@ func (d Domain) wantedOf(in []Input) ([]Wanted, error) {
 			Violating(fault.Violation{Field: inputs, Description: fmt.Sprintf("must hold at most %d items", MaxItems)})
 	}
 	v := violations{}
-	orders, entities := map[int]int{}, map[string]int{}
+	orders, entities := make(map[int]int, len(in)), make(map[string]int, len(in))
+	out := make([]ranked, len(in))
 	for i, x := range in {
-		at := fmt.Sprintf("%s[%d]", inputs, i)
-		d.checkItem(&v, at, x)
+		v.at = i
+		out[i] = ranked{d.wanted(&v, x), x.Order}
 		if first, twice := entities[x.EntityID]; twice && x.EntityID != "" {
-			v.add(fault.ReasonDuplicateEntity, at+".entityId", fmt.Sprintf("repeats %s[%d].entityId; an entity stands in a list once", inputs, first))
+			v.add(fault.ReasonDuplicateEntity, "entityId", fmt.Sprintf("repeats %s[%d].entityId; an entity stands in a list once", inputs, first))
 		} else {
 			entities[x.EntityID] = i
 		}
-		v.order(x, in[0], at)
+		v.order(x, in[0])
 		if x.Order == nil {
 			continue
 		}
 		if first, twice := orders[*x.Order]; twice {
-			v.add(fault.ReasonOrderConflict, at+".order", fmt.Sprintf("repeats %s[%d].order; orders must be distinct", inputs, first))
+			v.add(fault.ReasonOrderConflict, "order", fmt.Sprintf("repeats %s[%d].order; orders must be distinct", inputs, first))
 		} else {
 			orders[*x.Order] = i
 		}
@@ -52,71 +52,75 @@ func (d Domain) wantedOf(in []Input) ([]Wanted, error) {
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	return d.sorted(in), nil
+	return sorted(out), nil
 }
 
-// sorted returns the inputs in their order, as wanted items.
-func (d Domain) sorted(in []Input) []Wanted {
-	in = slices.Clone(in)
-	if len(in) > 0 && in[0].Order != nil {
-		slices.SortFunc(in, func(a, b Input) int { return *a.Order - *b.Order })
+// ranked is a wanted item and the order that the request gives it, if any.
+type ranked struct {
+	Wanted
+
+	order *int
+}
+
+// sorted returns the items in their order.
+func sorted(in []ranked) []Wanted {
+	if len(in) > 0 && in[0].order != nil {
+		slices.SortFunc(in, func(a, b ranked) int { return *a.order - *b.order })
 	}
 	out := make([]Wanted, len(in))
 	for i, x := range in {
-		out[i] = d.wanted(x)
+		out[i] = x.Wanted
 	}
 	return out
 }
 
-func (d Domain) wanted(x Input) Wanted {
+// wanted checks what can be said about an item alone, and returns it.
+func (d Domain) wanted(v *violations, x Input) Wanted {
 	w := Wanted{EntityType: d.EntityType, EntityID: x.EntityID}
-	if x.Attributes != nil {
-		w.Attributes = spelled(x.Attributes)
-	}
-	return w
-}
-
-// checkItem checks what can be said about an item alone.
-func (d Domain) checkItem(v *violations, at string, x Input) {
 	if why := checkEntityID(x.EntityID); why != "" {
-		v.add(fault.ReasonInvalidField, at+".entityId", why)
+		v.add(fault.ReasonInvalidField, "entityId", why)
 	}
 	if x.EntityType != "" && x.EntityType != d.EntityType {
-		v.add(fault.ReasonInvalidField, at+".entityType", fmt.Sprintf("must be %q in this domain, or left out", d.EntityType))
+		v.add(fault.ReasonInvalidField, "entityType", fmt.Sprintf("must be %q in this domain, or left out", d.EntityType))
 	}
 	if x.Attributes == nil {
-		return
+		return w
 	}
-	why := checkAttributes(x.Attributes)
-	if why == "" && len(spelled(x.Attributes)) > MaxAttributesBytes {
-		why = fmt.Sprintf("must not be larger than %d bytes as the database spells them: a space after each colon and comma, numbers written out", MaxAttributesBytes)
-	}
+	spelled, why := checkAttributes(x.Attributes)
 	if why != "" {
-		v.add(fault.ReasonInvalidField, at+".attributes", why)
+		v.add(fault.ReasonInvalidField, "attributes", why)
 	}
+	w.Attributes = spelled
+	return w
 }
 
 // violations collects what is wrong with a request.
 type violations struct {
+	at     int // index of the item that is looked at; alone: the request is one item
 	reason fault.Reason
 	all    []fault.Violation
 }
 
-func (v *violations) add(reason fault.Reason, field, description string) {
+// alone is where the item of a request stands that has no list of them.
+const alone = -1
+
+func (v *violations) add(reason fault.Reason, member, description string) {
 	if v.reason == "" {
 		v.reason = reason
 	}
-	// Of a request that is one item, the path begins with the member.
-	v.all = append(v.all, fault.Violation{Field: strings.TrimPrefix(field, "."), Description: description})
+	if v.at != alone {
+		member = fmt.Sprintf("%s[%d].%s", inputs, v.at, member)
+	}
+	v.all = append(v.all, fault.Violation{Field: member, Description: description})
 }
 
 // order checks one item's order beside that of the first.
-func (v *violations) order(x, first Input, at string) {
+func (v *violations) order(x, first Input) {
 	switch {
 	case (x.Order == nil) != (first.Order == nil):
-		v.add(fault.ReasonInvalidField, at+".order", "must be given for all items or for none")
+		v.add(fault.ReasonInvalidField, "order", "must be given for all items or for none")
 	case x.Order != nil && (*x.Order < 1 || *x.Order > math.MaxInt32):
-		v.add(fault.ReasonInvalidField, at+".order", fmt.Sprintf("must be a whole number from 1 to %d", math.MaxInt32))
+		v.add(fault.ReasonInvalidField, "order", fmt.Sprintf("must be a whole number from 1 to %d", math.MaxInt32))
 	}
 }
 

@@ -17,8 +17,14 @@ func spelled(b json.RawMessage) json.RawMessage {
 	if json.Unmarshal(b, &v) != nil {
 		return b
 	}
+	return spelledValue(v, len(b))
+}
+
+// spelledValue is spelled for what has been decoded already; size is that of
+// the text.
+func spelledValue(v any, size int) json.RawMessage {
 	var out bytes.Buffer
-	out.Grow(len(b) + len(b)/4)
+	out.Grow(size + size/4)
 	spell(&out, v)
 	return out.Bytes()
 }

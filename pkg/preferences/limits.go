@@ -3,7 +3,7 @@ package preferences
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/prefsd/prefsd/pkg/fault"
@@ -21,55 +21,58 @@ const (
 	MaxListAttributesBytes = 1 << 20  // of all items of a list together
 )
 
-var entityID = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
-
 // checkEntityID returns what is wrong with an entity id, or nothing.
 func checkEntityID(id string) string {
-	if entityID.MatchString(id) {
+	if id != "" && len(id) <= MaxEntityID && strings.Trim(id, entityIDBytes) == "" {
 		return ""
 	}
 	return "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -"
 }
 
-// checkAttributes returns what is wrong with an item's attributes, or nothing.
-// The decoder has seen to it that they are I-JSON.
-func checkAttributes(b json.RawMessage) string {
+const entityIDBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
+
+// checkAttributes returns an item's attributes as the database spells them, or
+// what is wrong with them. The decoder has seen to it that they are I-JSON.
+func checkAttributes(b json.RawMessage) (json.RawMessage, string) {
 	if len(b) == 0 || b[0] != '{' {
-		return "must be an object"
-	}
-	if len(b) > MaxAttributesBytes {
-		return fmt.Sprintf("must not be larger than %d bytes", MaxAttributesBytes)
+		return nil, "must be an object"
 	}
 	var v any
 	if json.Unmarshal(b, &v) != nil {
-		return "must be an object"
+		return nil, "must be an object"
 	}
 	keys := 0
-	return checkValue(v, 1, &keys)
+	if why := checkValue(v, 1, &keys); why != "" {
+		return nil, why
+	}
+	out := spelledValue(v, len(b))
+	if len(out) > MaxAttributesBytes {
+		return nil, fmt.Sprintf("must not be larger than %d bytes as the database spells them: a space after each colon and comma, numbers written out", MaxAttributesBytes)
+	}
+	return out, ""
 }
 
 func checkValue(v any, depth int, keys *int) string {
-	var children []any
-	switch v := v.(type) {
-	case map[string]any:
-		if *keys += len(v); *keys > MaxAttributesKeys {
-			return fmt.Sprintf("must not hold more than %d names", MaxAttributesKeys)
-		}
-		for k, child := range v {
-			if utf8.RuneCountInString(k) > MaxAttributesKeyLength {
-				return fmt.Sprintf("must not hold a name longer than %d characters", MaxAttributesKeyLength)
-			}
-			children = append(children, child)
-		}
-	case []any:
-		children = v
-	default:
+	object, isObject := v.(map[string]any)
+	array, isArray := v.([]any)
+	if !isObject && !isArray {
 		return ""
 	}
 	if depth > MaxAttributesDepth {
 		return fmt.Sprintf("must not be nested deeper than %d levels", MaxAttributesDepth)
 	}
-	for _, child := range children {
+	if *keys += len(object); *keys > MaxAttributesKeys {
+		return fmt.Sprintf("must not hold more than %d names", MaxAttributesKeys)
+	}
+	for name, child := range object {
+		if utf8.RuneCountInString(name) > MaxAttributesKeyLength {
+			return fmt.Sprintf("must not hold a name longer than %d characters", MaxAttributesKeyLength)
+		}
+		if why := checkValue(child, depth+1, keys); why != "" {
+			return why
+		}
+	}
+	for _, child := range array {
 		if why := checkValue(child, depth+1, keys); why != "" {
 			return why
 		}

@@ -101,7 +101,7 @@ func (l List) index(id uuid.UUID) int {
 // gives the order.
 type Wanted struct {
 	EntityType, EntityID string
-	Attributes           json.RawMessage // nil keeps what is stored
+	Attributes           json.RawMessage // in the spelling of jsonb; nil keeps what is stored
 }
 
 // Entity returns what the wanted item refers to.

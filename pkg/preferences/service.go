@@ -104,9 +104,9 @@ func (s *Service) Create(ctx context.Context, userID, domain string, by By, term
 	if err != nil {
 		return Result{}, Item{}, err
 	}
-	v := violations{}
-	d.checkItem(&v, "", in)
-	v.order(in, in, "")
+	v := violations{at: alone}
+	add := d.wanted(&v, in)
+	v.order(in, in)
 	if err := v.err(); err != nil {
 		return Result{}, Item{}, err
 	}
@@ -114,7 +114,6 @@ func (s *Service) Create(ctx context.Context, userID, domain string, by By, term
 		return Result{}, Item{}, err
 	}
 	by.Strict = true
-	add := d.wanted(in)
 	res, err := s.store.Write(ctx, Key{UserID: userID, Domain: domain}, by, func(stored List) ([]Wanted, error) {
 		return create(stored, terms, in.Order, add)
 	})
@@ -173,12 +172,12 @@ func (s *Service) Patch(ctx context.Context, userID string, id uuid.UUID, by By,
 }
 
 func (p Patch) check() error {
-	v := violations{}
+	v := violations{at: alone}
 	if p.Order != nil {
-		v.order(Input{Order: p.Order}, Input{Order: p.Order}, "")
+		v.order(Input{Order: p.Order}, Input{Order: p.Order})
 	}
 	if p.Attributes != nil {
-		if why := checkAttributes(p.Attributes); why != "" {
+		if _, why := checkAttributes(p.Attributes); why != "" {
 			v.add(fault.ReasonInvalidField, "attributes", why)
 		}
 	}
@@ -198,8 +197,8 @@ func (p Patch) apply(stored List, id uuid.UUID, terms Terms) ([]Wanted, error) {
 		return nil, err
 	}
 	if p.Attributes != nil {
-		merged := spelled(merge(stored.Items[at].Attributes, p.Attributes))
-		if why := checkAttributes(merged); why != "" {
+		merged, why := checkAttributes(merge(stored.Items[at].Attributes, p.Attributes))
+		if why != "" {
 			return nil, fault.New(fault.Invalid, fault.ReasonInvalidField, "The attributes would be too large after the patch.").
 				Violating(fault.Violation{Field: "attributes", Description: why})
 		}
