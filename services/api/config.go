@@ -27,6 +27,7 @@ type Config struct {
 	Health
 
 	Auth            Auth              `embed:"" prefix:"auth-"`
+	Limits          Limits            `embed:""`
 	RequireIfMatch  config.Switch     `name:"require-if-match" default:"off" help:"Whether every write must carry a precondition: on or off."`
 	RequestTimeout  time.Duration     `name:"request-timeout" default:"10s" help:"How long the work on one request may take."`
 	ShutdownDelay   time.Duration     `name:"shutdown-delay" default:"0s" help:"How long to serve on, not ready any more, when told to stop: the time that load balancers need to notice."`

@@ -27,6 +27,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/verify"
 	"github.com/prefsd/prefsd/services/api"
+	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(seen{m}) }
@@ -68,6 +69,13 @@ func token(t *testing.T, subject string, scopes ...string) string {
 }
 
 var announcer = preferences.Announcer{EventsTopic: "preferences.events", CleanedTopic: "preferences.cleaned", Source: events.Source("test")}
+
+// generous are limits that no test meets unless it means to, so that all answers
+// have the headers of limits.
+var generous = api.Limits{
+	User: middleware.Quota{Requests: 1_000_000, Window: time.Minute}, System: middleware.Quota{Requests: 1_000_000, Window: time.Minute},
+	AtWork: 12, Waiting: 1000, Patience: patience,
+}
 
 // world is an API on a database of its own.
 type world struct {
@@ -120,7 +128,7 @@ func beginAt(t *testing.T, url string, change ...func(*preferences.Options)) *wo
 	w := &world{T: t, db: db, store: store, prefs: preferences.New(o), logs: &logs{}}
 	w.url = serve(t, api.New(api.Options{
 		Preferences: w.prefs, Verifier: verifier(t), Log: slog.New(slog.NewJSONHandler(w.logs, nil)),
-		Timeout: 10 * time.Second,
+		Timeout: 10 * time.Second, Limiter: api.NewLimiter(generous),
 	}))
 	t.Cleanup(w.sound)
 	return w

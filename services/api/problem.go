@@ -51,6 +51,8 @@ var protocol = map[int]struct {
 	http.StatusRequestURITooLong:           {"INVALID_ARGUMENT", "URL_TOO_LONG", ""},
 	http.StatusUnsupportedMediaType:        {"INVALID_ARGUMENT", "UNSUPPORTED_MEDIA_TYPE", ""},
 	http.StatusRequestHeaderFieldsTooLarge: {"INVALID_ARGUMENT", "HEADERS_TOO_LARGE", ""},
+	http.StatusTooManyRequests:             {"RESOURCE_EXHAUSTED", "RATE_LIMITED", ""},
+	http.StatusServiceUnavailable:          {"UNAVAILABLE", fault.ReasonUnavailable, ""},
 }
 
 // statusGone is for callers who left before there was an answer: nobody reads
@@ -103,7 +105,7 @@ const retryAfter = 2 * time.Second
 func handleError(log *slog.Logger) echo.HTTPErrorHandler {
 	return func(err error, c echo.Context) {
 		p := problemOf(err, c.Request().Context().Err() != nil)
-		if p.status >= http.StatusInternalServerError {
+		if _, refused := errors.AsType[*echo.HTTPError](err); p.status >= http.StatusInternalServerError && !refused {
 			log.ErrorContext(c.Request().Context(), "request failed", slog.String("method", c.Request().Method),
 				slog.String("route", middleware.Route(c)), slog.String("code", string(p.code)),
 				slog.String("request_id", middleware.Of(c).ID), slog.Any("error", err))

@@ -30,6 +30,7 @@ type process struct {
 	verifier  *auth.Verifier
 	telemetry *telemetry.Telemetry
 	metrics   *metrics
+	limiter   *Limiter
 	gate      *gate
 }
 
@@ -92,13 +93,19 @@ func (p *process) prepare(ctx context.Context) (err error) {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	p.metrics.prepare(ctx)
+	p.limiter = NewLimiter(p.cfg.Limits.within(p.cfg.Database.MaxConns))
+	if err := showLimits(p.telemetry.Meter(), p.limiter); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
 	p.gate = newGate(p.handler(nil)) //nolint:contextcheck // each request has a context of its own
 	return nil
 }
 
 // handler is the API; without preferences it answers that it is starting.
 func (p *process) handler(prefs *preferences.Service) http.Handler {
-	return New(Options{Preferences: prefs, Verifier: p.verifier, Log: p.log, Record: p.metrics.record, Timeout: p.cfg.RequestTimeout})
+	return New(Options{
+		Preferences: prefs, Verifier: p.verifier, Log: p.log, Record: p.metrics.record, Timeout: p.cfg.RequestTimeout, Limiter: p.limiter,
+	})
 }
 
 // serve answers requests until ctx ends, and then those that are in hand.

@@ -134,6 +134,12 @@ func TestRun_ServesWithKafkaAwayUntilItIsStopped(t *testing.T) {
 		`prefs_conflicts_total{kind="order"} 1`,
 		`prefs_tombstone_skips_total 1`,
 		`prefs_database_connections{state="limit"} 16`,
+		`prefs_http_lane_requests{lane="users",state="limit"} 13`,
+		`prefs_http_lane_requests{lane="conditional",state="limit"} 1`,
+		`prefs_http_lane_requests{lane="system",state="working"} 0`,
+		`prefs_http_body_memory_bytes{state="in_use"} 0`,
+		`prefs_rate_limit_subjects{policy="user"} 1`,
+		`prefs_rate_limit_subjects{policy="system"} 1`,
 		`prefs_relay_is_leader`,
 	} {
 		require.Contains(t, text, line)
@@ -341,6 +347,11 @@ func TestRun_NamesWhatIsWrongWithItsSettings(t *testing.T) {
 		"no request time":      {map[string]string{"PREFS_REQUEST_TIMEOUT": "0s"}, "PREFS_REQUEST_TIMEOUT"},
 		"long request time":    {map[string]string{"PREFS_REQUEST_TIMEOUT": "10m"}, "PREFS_REQUEST_TIMEOUT"},
 		"negative delay":       {map[string]string{"PREFS_SHUTDOWN_DELAY": "-1s"}, "PREFS_SHUTDOWN_DELAY"},
+		"a vague rate":         {map[string]string{"PREFS_RATE_LIMIT": "many"}, "PREFS_RATE_LIMIT"},
+		"an endless window":    {map[string]string{"PREFS_RATE_LIMIT_SYSTEM": "1/100h"}, "PREFS_RATE_LIMIT_SYSTEM"},
+		"negative concurrency": {map[string]string{"PREFS_CONCURRENCY_LIMIT": "-1"}, "PREFS_CONCURRENCY_LIMIT"},
+		"negative queue":       {map[string]string{"PREFS_QUEUE_LIMIT": "-1"}, "PREFS_QUEUE_LIMIT"},
+		"negative patience":    {map[string]string{"PREFS_QUEUE_TIMEOUT": "-1s"}, "PREFS_QUEUE_TIMEOUT"},
 		"no time to shut down": {map[string]string{"PREFS_SHUTDOWN_TIMEOUT": "0s"}, "PREFS_SHUTDOWN_TIMEOUT"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -24,6 +24,7 @@ type Options struct {
 	Log         *slog.Logger
 	Record      func(middleware.Sample) // called for each answered request; may be nil
 	Timeout     time.Duration           // of the work on one request
+	Limiter     *Limiter                // what holds callers back; nil: nothing does
 }
 
 // server holds what the handlers need.
@@ -31,11 +32,15 @@ type server struct {
 	prefs    *preferences.Service
 	verifier middleware.Verifier
 	timeout  time.Duration
+	limiter  *Limiter
 }
 
 // New returns the API as a handler.
 func New(o Options) http.Handler {
-	s := &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout}
+	if o.Limiter == nil {
+		o.Limiter = NewLimiter(Limits{})
+	}
+	s := &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout, limiter: o.Limiter}
 	if o.Record == nil {
 		o.Record = func(middleware.Sample) {}
 	}
@@ -52,7 +57,8 @@ func New(o Options) http.Handler {
 }
 
 // endpoint puts round a handler what its route asks for, in the order in which
-// requests are judged: size, caller, form, then the content.
+// requests are judged: size, caller, rate, scope, form, then the content. A place
+// among those at work is taken last, when nothing of the request is missing.
 func (s *server) endpoint(r Route) echo.HandlerFunc {
 	h := r.handle
 	if r.Within > s.timeout {
@@ -60,20 +66,25 @@ func (s *server) endpoint(r Route) echo.HandlerFunc {
 	} else {
 		h = middleware.Within(s.timeout, h)
 	}
+	h = s.limiter.admit(r, h)
 	h = middleware.Query(r.Query, h)
 	h = middleware.Supported(h)
-	h = middleware.Body(r.Takes, h)
+	h = middleware.Body(r.Takes, s.limiter.bodies, h)
 	switch r.Audience {
 	case Users:
-		h = middleware.Authenticate(s.verifier, "", h)
+		h = s.authenticated(h)
 	case System:
-		h = middleware.Authenticate(s.verifier, auth.ScopeSystem, h)
+		h = s.authenticated(middleware.Granted(auth.ScopeSystem, h))
 	case Anyone:
 	}
 	if s.prefs == nil && r.Audience != Anyone {
 		h = starting
 	}
 	return middleware.Size(h)
+}
+
+func (s *server) authenticated(next echo.HandlerFunc) echo.HandlerFunc {
+	return middleware.Authenticate(s.verifier, middleware.Limited(s.limiter.users, s.limiter.system, next))
 }
 
 // starting answers while the service cannot do its work yet.

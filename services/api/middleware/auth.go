@@ -20,9 +20,8 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (auth.Principal, error)
 }
 
-// Authenticate lets only callers pass for whom the verifier vouches, and of them
-// only those who were granted the scope; an empty one is granted to everybody.
-func Authenticate(v Verifier, scope string, next echo.HandlerFunc) echo.HandlerFunc {
+// Authenticate lets only callers pass for whom the verifier vouches.
+func Authenticate(v Verifier, next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		token, err := bearer(c.Request().Header)
 		if err != nil {
@@ -32,10 +31,17 @@ func Authenticate(v Verifier, scope string, next echo.HandlerFunc) echo.HandlerF
 		if err != nil {
 			return err
 		}
-		if scope != "" && !caller.Has(scope) {
+		Of(c).Caller = caller
+		return next(c)
+	}
+}
+
+// Granted lets only callers pass who were granted the scope.
+func Granted(scope string, next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if !Of(c).Caller.Has(scope) {
 			return denied(c, scope, "The token does not have the scope "+scope+".")
 		}
-		Of(c).Caller = caller
 		return next(c)
 	}
 }

@@ -40,7 +40,7 @@ func tooLarge(c echo.Context) error {
 
 // Body reads the whole body of a route that takes one of these media types. A
 // body that nobody asked for is left to net/http.
-func Body(takes []string, next echo.HandlerFunc) echo.HandlerFunc {
+func Body(takes []string, memory *Memory, next echo.HandlerFunc) echo.HandlerFunc {
 	if len(takes) == 0 {
 		return next
 	}
@@ -48,27 +48,63 @@ func Body(takes []string, next echo.HandlerFunc) echo.HandlerFunc {
 		if err := acceptable(c, takes); err != nil {
 			return err
 		}
-		// The reader tells net/http's own writer to close the connection.
-		body, err := readAll(http.MaxBytesReader(c.Response().Writer, c.Request().Body, MaxBody), c.Request().ContentLength)
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return tooLarge(c)
+		lent := loan{of: memory}
+		defer lent.repay()
+		if err := read(c, &lent); err != nil {
+			return err
 		}
-		if err != nil {
-			c.Response().Header().Set(echo.HeaderConnection, "close")
-			return fault.New(fault.Invalid, ijson.ReasonInvalidJSON, "The body did not arrive in full.").Because(err)
-		}
-		Of(c).Body = body
 		return next(c)
 	}
 }
 
-func readAll(r io.Reader, length int64) ([]byte, error) {
-	if length < 0 {
-		return io.ReadAll(r)
+func read(c echo.Context, lent *loan) error {
+	// The reader tells net/http's own writer to close the connection.
+	body, err := readAll(http.MaxBytesReader(c.Response().Writer, c.Request().Body, MaxBody), c.Request().ContentLength, lent)
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil:
+		Of(c).Body = body
+		return nil
+	case large:
+		return tooLarge(c)
+	case errors.Is(err, errNoMemory):
+		c.Response().Header().Set(echo.HeaderConnection, "close")
+		return busy()
+	default:
+		c.Response().Header().Set(echo.HeaderConnection, "close")
+		return fault.New(fault.Invalid, ijson.ReasonInvalidJSON, "The body did not arrive in full.").Because(err)
 	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(r, body)
-	return body, err
+}
+
+// readAll makes room for what has arrived, not for what was announced: a caller
+// who sends nothing must not hold more than a connection.
+func readAll(r io.Reader, length int64, lent *loan) ([]byte, error) {
+	room := int64(firstRoom)
+	if length >= 0 {
+		room = min(room, length)
+	}
+	body := make([]byte, 0, room)
+	for {
+		if len(body) == cap(body) && int64(len(body)) != length {
+			if room = min(room*growth, MaxBody+1); length >= 0 {
+				room = min(room, length)
+			}
+			if !lent.borrow(room) {
+				return nil, errNoMemory
+			}
+			body = append(make([]byte, 0, room), body...)
+		}
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case err == nil && int64(len(body)) == length, errors.Is(err, io.EOF) && int64(len(body)) >= length:
+			return body, nil
+		case errors.Is(err, io.EOF):
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		}
+	}
 }
 
 // acceptable refuses bodies in a form that the route does not read, and says
