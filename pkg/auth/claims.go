@@ -45,10 +45,12 @@ func (c *claims) UnmarshalJSON(data []byte) error {
 
 // Validate is called by the library after its own checks.
 func (c *claims) Validate() error {
-	return checkSubject(c.Subject)
+	return CheckSubject(c.Subject)
 }
 
-func checkSubject(s string) error {
+// CheckSubject refuses what cannot be the subject of a token: it has 1 to 255
+// bytes of UTF-8 without control characters.
+func CheckSubject(s string) error {
 	if s == "" || len(s) > maxSubject || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 		return errSubject
 	}

@@ -131,7 +131,7 @@ type Grant struct {
 
 // Sign returns a token for the grant, valid from now on.
 func (k *DevKey) Sign(g Grant) (string, error) {
-	if err := checkSubject(g.Subject); err != nil {
+	if err := CheckSubject(g.Subject); err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
 	}
 	setDefault(&g.Issuer, DevIssuer)

@@ -89,7 +89,9 @@ func Open(cfg Config) (*Store, error) {
 
 // redact drops the text of a connection string from an error: it may hold a
 // password.
-func redact(error) error { return errors.New("the connection string cannot be parsed") }
+func redact(error) error {
+	return errors.New("the connection string, --database-url or PREFS_DATABASE_URL, cannot be parsed")
+}
 
 // Close releases the pool.
 func (s *Store) Close() error { return s.pool.Close() }

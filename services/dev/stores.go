@@ -63,7 +63,7 @@ func (e *environment) startDatabase(ctx context.Context) (*devpg.Server, error) 
 	}
 	e.progress("starting PostgreSQL")
 	pg, err := devpg.Start(ctx, devpg.Options{
-		DataDir: e.dataDir("postgres"), Database: database,
+		DataDir: e.dataDir("postgres"), Database: database, RegistryURL: e.cfg.NPMRegistry,
 		Downloading: func(from, cache string) {
 			e.progress("no PostgreSQL is installed here: downloading it once (25 MB) from %s into %s", from, cache)
 		},
