@@ -66,7 +66,7 @@ test: lint test-unit test-integration test-contract test-kafka test-e2e test-dep
 ci: test ci-extra ## test, then the longer suites that CI adds
 
 .PHONY: ci-extra
-ci-extra: test-chaos fuzz-smoke mutants
+ci-extra: test-chaos test-fuzz-api fuzz-smoke mutants
 
 .PHONY: test-unit
 test-unit: ## Pure rules, no database and no broker
@@ -112,6 +112,19 @@ fuzz-smoke: ## Every fuzz target for 10 seconds
 fuzz: ## Every fuzz target for FUZZTIME (60s)
 	@$(SUITE) $@ .ci/fuzz $(FUZZTIME)
 
+SCHEMATHESIS := $(CACHE)/schemathesis-$(shell cksum <.ci/schemathesis/requirements.txt | cut -d' ' -f1)
+
+.PHONY: test-fuzz-api
+test-fuzz-api: $(SCHEMATHESIS)/ready ## Schemathesis against a running server (all that it can do: PHASES=examples,coverage,fuzzing,stateful)
+	@go build -o $(BIN)/ ./cmd/dev ./cmd/prefsctl
+	@$(SUITE) $@ .ci/fuzz-api $(SCHEMATHESIS)/bin $(BIN)
+
+$(SCHEMATHESIS)/ready:
+	@echo 'installing Schemathesis, once'
+	@python3 -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/schemathesis/requirements.txt
+	@touch $@
+
 .PHONY: bench
 bench: ## Benchmarks beside the floors of the same SQL and beside the usual Echo and gorm code (flags: ARGS="--json")
 	go run ./cmd/bench $(ARGS)
@@ -135,7 +148,7 @@ build: ## The binaries, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(GO_LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: tools
-tools: $(GOLANGCI) ## Build the pinned tools into the cache
+tools: $(GOLANGCI) $(SCHEMATHESIS)/ready ## Build the pinned tools into the cache
 
 $(GOLANGCI):
 	@mkdir -p $(BIN)

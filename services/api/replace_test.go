@@ -158,9 +158,10 @@ func TestCase058_AbsentAttributesAreKept(t *testing.T) {
 
 func TestCase059_AnAbsentTypeIsTheDomains(t *testing.T) {
 	alice := begin(t).as("alice")
-	l := alice.replace(items0(`{"entityId":"a"}`, `{"entityId":"b","entityType":"account"}`)).list(http.StatusOK)
+	l := alice.replace(items0(`{"entityId":"a"}`, `{"entityId":"b","entityType":"account"}`, `{"entityId":"c","entityType":""}`)).list(http.StatusOK)
 	require.Equal(t, "account", l.find("a").EntityType)
 	require.Equal(t, "account", l.find("b").EntityType)
+	require.Equal(t, "account", l.find("c").EntityType, "empty is as good as absent")
 }
 
 // TestCase060: what was read can be sent back as it is.
