@@ -37,6 +37,41 @@ select l.list_id, l.domain, l.version, l.gaps, l.updated_at,
 from preferences p join preference_lists l on l.list_id = p.list_id
 where p.id = $1 and l.user_id = $2
 
+-- name: history
+-- $1 user, $2 domain, $3 version above those wanted, $4 limit: from the end of the primary key
+select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
+from preference_lists l cross join lateral (
+  select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+  from changes where list_id = l.list_id and version < $3 order by version desc limit $4) c
+where l.user_id = $1 and l.domain = $2 order by c.version desc
+
+-- name: audituser
+-- $1 user, $2 from, $3 $4 $5 the time, list and version to go on behind, $6 domain or empty, $7 actor or empty, $8 limit: of
+-- each list from the end of the primary key, because times rise with versions
+select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
+from preference_lists l cross join lateral (
+  select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+  from changes x where x.list_id = l.list_id and x.changed_at >= $2
+    and (x.changed_at, x.list_id, x.version) < ($3::timestamptz, $4::bigint, $5::bigint) and $7::text in ('', x.actor)
+  order by x.version desc limit $8) c
+where l.user_id = $1 and $6::text in ('', l.domain)
+order by c.changed_at desc, c.list_id desc, c.version desc limit $8
+
+-- name: auditrange
+-- $1 from, $2 $3 $4 the time, list and version to go on behind, $5 domain or empty, $6 actor or empty, $7 limit: by the time's
+-- index, in windows that the caller widens
+select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
+from changes c join preference_lists l using (list_id)
+where c.changed_at >= $1 and c.changed_at <= $2 and (c.changed_at, c.list_id, c.version) < ($2::timestamptz, $3::bigint, $4::bigint)
+  and $5::text in ('', l.domain) and $6::text in ('', c.actor)
+order by c.changed_at desc, c.list_id desc, c.version desc limit $7
+
+-- name: auditoperations
+-- $1 from, $2 $3 the time and id to go on behind, $4 actor or empty, $5 limit
+select id, kind, state, actor, created_at, request from operations
+where created_at >= $1 and (created_at, id) < ($2::timestamptz, $3::uuid) and $4::text in ('', actor)
+order by created_at desc, id desc limit $5
+
 -- name: guardhead
 -- $1 list, $2 version read, $3 gaps, $4 time: locks and bumps the head if it is still the one that was read
 with h as (

@@ -62,6 +62,12 @@ type Store interface {
 	// Item reads one item and the head of its list (List.Items holds it alone).
 	// Absent or another user's: NotFound.
 	Item(ctx context.Context, userID string, id uuid.UUID) (List, error)
+	// History reads versions of a list, newest first, and says whether there are
+	// more below them.
+	History(ctx context.Context, r HistoryRange) (changes []Change, more bool, err error)
+	// Audit reads audit events, newest first, and says whether there are more
+	// behind them.
+	Audit(ctx context.Context, r AuditRange) (found []AuditEvent, more bool, err error)
 	// Write is the one way in which a list changes: rows, history and event in
 	// one commit, decided on the very version that it replaces.
 	Write(ctx context.Context, key Key, by By, decide Decide) (Result, error)

@@ -98,7 +98,7 @@ func (l *Limiter) admit(r Route, h echo.HandlerFunc) echo.HandlerFunc {
 	switch {
 	case l.lanes == lanes{}, r.Audience == Anyone:
 		return h
-	case r.Audience == System:
+	case r.Audience == System, r.Audience == Admins:
 		return middleware.AtWork(h, l.lanes.system)
 	case r.Method == http.MethodGet, r.Method == http.MethodHead:
 		return middleware.Conditional(middleware.AtWork(h, l.lanes.users, l.lanes.known), middleware.AtWork(h, l.lanes.users))

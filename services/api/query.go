@@ -25,6 +25,9 @@ const (
 	paramUserID    = middleware.ParamUserID
 	paramFilter    = "filter"
 	paramFields    = "fields"
+	paramStartTime = "startTime"
+	paramEndTime   = "endTime"
+	paramActor     = "actor"
 	paramForce     = "force"
 )
 
@@ -45,22 +48,39 @@ type listQuery struct {
 // readListQuery checks every parameter and reports all mistakes at once. The
 // list is the caller's, unless an administrator names another user.
 func readListQuery(q url.Values, caller string) (listQuery, error) {
-	out := listQuery{userID: caller, domain: q.Get(paramDomain), page: preferences.PageQuery{Token: q.Get(paramPageToken)}}
+	out := listQuery{domain: q.Get(paramDomain), page: preferences.PageQuery{Token: q.Get(paramPageToken)}}
 	var wrong []fault.Violation
-	add := func(field, description string) {
-		wrong = append(wrong, fault.Violation{Field: field, Description: description})
-	}
-	if q.Has(paramUserID) {
-		out.userID = q.Get(paramUserID)
-		if !isUserID(out.userID) {
-			add(paramUserID, fmt.Sprintf("must be 1 to %d bytes of text without control characters", preferences.MaxUserID))
-		}
-	}
+	out.userID, wrong = readUserID(q, caller)
 	wrong = append(wrong, out.readView(q)...)
 	if len(wrong) > 0 {
 		return listQuery{}, invalid(wrong...)
 	}
 	return out, nil
+}
+
+// readUserID returns whose lists a read is about.
+func readUserID(q url.Values, caller string) (string, []fault.Violation) {
+	if !q.Has(paramUserID) {
+		return caller, nil
+	}
+	id := q.Get(paramUserID)
+	if !isUserID(id) {
+		return "", []fault.Violation{{Field: paramUserID, Description: fmt.Sprintf("must be 1 to %d bytes of text without control characters", preferences.MaxUserID)}}
+	}
+	return id, nil
+}
+
+func readPageSize(q url.Values, most int) (int, []fault.Violation) {
+	if !q.Has(paramPageSize) {
+		return 0, nil
+	}
+	size, err := strconv.ParseInt(q.Get(paramPageSize), 10, 32)
+	if err != nil || size < 0 {
+		return 0, []fault.Violation{{
+			Field: paramPageSize, Description: fmt.Sprintf("must be a whole number from 0; 0 means the default, more than %d means %d", most, most),
+		}}
+	}
+	return int(size), nil
 }
 
 // readView reads how the list is to be shown, and returns what is wrong.
@@ -78,13 +98,9 @@ func (l *listQuery) readView(q url.Values) (wrong []fault.Violation) {
 	if q.Has(paramSortOrder) && !l.page.Descending && q.Get(paramSortOrder) != ascending {
 		add(paramSortOrder, "must be "+ascending+" or "+descending)
 	}
-	if q.Has(paramPageSize) {
-		size, err := strconv.ParseInt(q.Get(paramPageSize), 10, 32)
-		if err != nil || size < 0 {
-			add(paramPageSize, fmt.Sprintf("must be a whole number from 0; 0 means the default, more than %d means %d", preferences.MaxItems, preferences.MaxItems))
-		}
-		l.page.Size = int(size)
-	}
+	var size []fault.Violation
+	l.page.Size, size = readPageSize(q, preferences.MaxItems)
+	wrong = append(wrong, size...)
 	if q.Has(paramFilter) {
 		var err error
 		if l.page.Filter, err = preferences.ParseFilter(q.Get(paramFilter)); err != nil {

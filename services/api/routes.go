@@ -17,6 +17,7 @@ const (
 	Anyone Audience = iota // without a token
 	Users                  // any valid token, for what is its own
 	System                 // tokens of services and administrators
+	Admins                 // tokens of administrators
 )
 
 // Route is one line of the route table.
@@ -45,10 +46,14 @@ func (s *server) routes() []Route {
 		items   = `/preferences/:id`
 		replace = `/preferences\:batchReplace`
 		clean   = `/preferences\:cleanOrphaned`
+		history = `/preferences\:history`
+		audit   = `/auditEvents`
 		spec    = `/openapi.yaml`
 	)
 	var (
 		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramUserID}
+		past  = []string{paramDomain, paramPageSize, paramPageToken, paramUserID}
+		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
 		force = []string{paramForce}
 		body  = []string{middleware.TypeJSON}
 		merge = []string{middleware.TypeMergePatch, middleware.TypeJSON}
@@ -63,6 +68,10 @@ func (s *server) routes() []Route {
 		{Method: http.MethodDelete, Path: items, Audience: Users, handle: s.remove},
 		{Method: http.MethodPut, Path: replace, Audience: Users, Query: force, Takes: body, handle: s.batchReplace},
 		{Method: http.MethodPost, Path: clean, Audience: System, Takes: body, Within: longest, handle: s.cleanOrphaned},
+		{Method: http.MethodGet, Path: history, Audience: Users, Query: past, handle: s.history},
+		{Method: http.MethodHead, Path: history, Audience: Users, Query: past, handle: s.history},
+		{Method: http.MethodGet, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
+		{Method: http.MethodHead, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
 		{Method: http.MethodGet, Path: spec, handle: s.spec},
 		{Method: http.MethodHead, Path: spec, handle: s.spec},
 	}

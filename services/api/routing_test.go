@@ -37,6 +37,8 @@ func TestCase003_EveryAddressNamesItsMethods(t *testing.T) {
 		"/preferences/" + it.ID:      "OPTIONS, DELETE, GET, HEAD, PATCH",
 		"/preferences:batchReplace":  "OPTIONS, PUT",
 		"/preferences:cleanOrphaned": "OPTIONS, POST",
+		"/preferences:history":       "OPTIONS, GET, HEAD",
+		"/auditEvents":               "OPTIONS, GET, HEAD",
 		"/openapi.yaml":              "OPTIONS, GET, HEAD",
 	} {
 		t.Run(address, func(t *testing.T) {

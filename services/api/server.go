@@ -75,6 +75,8 @@ func (s *server) endpoint(r Route) echo.HandlerFunc {
 		h = s.authenticated(h)
 	case System:
 		h = s.authenticated(middleware.Granted(auth.ScopeSystem, h))
+	case Admins:
+		h = s.authenticated(middleware.Granted(auth.ScopeAdmin, h))
 	case Anyone:
 	}
 	if s.prefs == nil && r.Audience != Anyone {
