@@ -59,20 +59,33 @@ func (t *tx) CleanLists(ctx context.Context, cl preferences.Clean, lists []int64
 	if len(lists) == 0 {
 		return nil, 0, nil
 	}
-	var locked []int64
-	if err := send(ctx, t.conn, all(run("chunklock", lists), &locked, pgx.RowTo[int64])); err != nil {
-		return nil, 0, err
+	locked, gaps, err := t.lockLists(ctx, lists)
+	if err != nil || len(locked) == 0 {
+		return nil, len(lists), err
 	}
 	var touched []events.TouchedList
-	if len(locked) == 0 {
-		return nil, len(lists), nil
-	}
 	steps := []step{bucketShared([]int64{entityBucket(cl.Entity)})}
 	if !cl.Reorder {
 		steps = append(steps, run("chunkgaps", cl.Entity.Type, cl.Entity.ID, locked))
 	}
-	steps = append(steps, all(run("chunkclean", cl.Entity.Type, cl.Entity.ID, locked, cl.Cause, cl.ID, cl.Reorder), &touched, pgx.RowToStructByPos[events.TouchedList]))
+	steps = append(steps, all(run("chunkclean", cl.Entity.Type, cl.Entity.ID, locked, gaps, cl.Cause, cl.ID, cl.Reorder),
+		&touched, pgx.RowToStructByPos[events.TouchedList]))
 	return touched, len(lists) - len(locked), send(ctx, t.conn, steps...)
+}
+
+// lockLists locks those of the lists that nobody else holds, and says for each
+// whether its readers see gaps.
+func (t *tx) lockLists(ctx context.Context, lists []int64) (locked []int64, gaps []bool, err error) {
+	type headRow struct {
+		ListID int64
+		Gaps   bool
+	}
+	var heads []headRow
+	err = send(ctx, t.conn, all(run("chunklock", lists), &heads, pgx.RowToStructByPos[headRow]))
+	for _, h := range heads {
+		locked, gaps = append(locked, h.ListID), append(gaps, h.Gaps)
+	}
+	return locked, gaps, err
 }
 
 // SaveClean implements preferences.Tx.
