@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/postgres"
@@ -19,30 +22,47 @@ type side struct {
 	CPU     float64 `json:"cpuMicrosPerList"` // PostgreSQL's
 }
 
+// deletion compares both ways on the same lists in the same state.
 type deletion struct {
-	Service side `json:"service"` // items, heads, history and events
-	Floor   side `json:"floor"`   // DELETE of the rows alone, in the same chunks
+	State   string `json:"state"`
+	Service side   `json:"service"` // items, heads, history and events
+	Floor   side   `json:"floor"`   // DELETE of the rows alone, in the same chunks
 }
 
-func (m *machine) deletion(ctx context.Context, lists int) (*deletion, error) {
+// deletions takes four accounts out of all lists. After a checkpoint the first
+// change of a page puts the whole page into the WAL, on both sides.
+func (m *machine) deletions(ctx context.Context) ([]deletion, error) {
 	announcer := preferences.Announcer{EventsTopic: "preferences.events", CleanedTopic: "preferences.cleaned", Source: events.Source("bench")}
 	store, err := postgres.Open(postgres.Config{URL: m.server.URL(), MaxConns: 2, Announcer: announcer})
 	if err != nil {
 		return nil, err
 	}
 	service := preferences.New(preferences.Options{Store: store, Announcer: announcer})
-	out := &deletion{}
-	out.Service, err = m.measure(ctx, func() (int64, error) { return sweep(ctx, service, store) })
-	if err == nil {
-		out.Floor, err = m.measure(ctx, func() (int64, error) { return m.deleteRows(ctx, lists) })
+	floor := func(account int) func() (int64, error) {
+		return func() (int64, error) { return m.deleteRows(ctx, entityID(account)) }
 	}
-	return out, errors.Join(err, store.Close())
+	whole := func(account int) func() (int64, error) {
+		return func() (int64, error) { return sweep(ctx, service, store, entityID(account)) }
+	}
+	cold, warm := deletion{State: "after a checkpoint"}, deletion{State: "pages in the WAL already"}
+	for i, run := range []struct {
+		into *side
+		work func() (int64, error)
+	}{{&cold.Floor, floor(1)}, {&cold.Service, whole(2)}, {&warm.Service, whole(3)}, {&warm.Floor, floor(4)}} {
+		if i < 2 && err == nil {
+			_, err = m.admin.Exec(ctx, "checkpoint")
+		}
+		if err == nil {
+			*run.into, err = m.measure(ctx, run.work)
+		}
+	}
+	return []deletion{cold, warm}, errors.Join(err, store.Close())
 }
 
 // sweep delivers a deletion and does what the runner does with the rest.
-func sweep(ctx context.Context, service *preferences.Service, store *postgres.Store) (int64, error) {
+func sweep(ctx context.Context, service *preferences.Service, store *postgres.Store, account string) (int64, error) {
 	d := preferences.Delivery{Consumer: "bench", Topic: "account.events", EventID: preferences.NewID().String()}
-	_, open, err := service.EntityDeleted(ctx, d, preferences.Entity{Type: "account", ID: entityID(1)}, time.Now())
+	_, open, err := service.EntityDeleted(ctx, d, preferences.Entity{Type: "account", ID: account}, time.Now())
 	if err != nil || !open {
 		return 0, errors.Join(errors.New("the deletion was expected to be left to the runner"), err)
 	}
@@ -58,10 +78,19 @@ func sweep(ctx context.Context, service *preferences.Service, store *postgres.St
 const chunk = 1000
 
 // deleteRows is the least that a clean has to do.
-func (m *machine) deleteRows(ctx context.Context, lists int) (int64, error) {
+func (m *machine) deleteRows(ctx context.Context, account string) (int64, error) {
+	rows, err := m.admin.Query(ctx, "select list_id from preferences where entity_type = 'account' and entity_id = $1 order by list_id", account)
+	if err != nil {
+		return 0, err
+	}
+	lists, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, err
+	}
 	var n int64
-	for from := 0; from < lists; from += chunk {
-		tag, err := m.admin.Exec(ctx, "delete from preferences where entity_type = 'account' and entity_id = $1 and list_id between $2 and $3", entityID(2), from+1, from+chunk)
+	for some := range slices.Chunk(lists, chunk) {
+		tag, err := m.admin.Exec(ctx, `delete from preferences p using unnest($1::bigint[]) v(list_id)
+			where p.list_id = v.list_id and p.entity_id = $2 and p.entity_type || '' = 'account'`, some, account)
 		if err != nil {
 			return n, err
 		}
@@ -71,9 +100,6 @@ func (m *machine) deleteRows(ctx context.Context, lists int) (int64, error) {
 }
 
 func (m *machine) measure(ctx context.Context, fn func() (int64, error)) (side, error) {
-	if _, err := m.admin.Exec(ctx, "checkpoint"); err != nil {
-		return side{}, err
-	}
 	var lsn string
 	if err := m.admin.QueryRow(ctx, "select pg_current_wal_insert_lsn()::text").Scan(&lsn); err != nil {
 		return side{}, err

@@ -88,7 +88,8 @@ func (m *machine) close(ctx context.Context) error {
 	return errors.Join(append(errs, os.RemoveAll(m.dir))...)
 }
 
-// seed fills the tables as if every user had saved one list.
+// seed fills the tables as if every user had saved one list: its items lie
+// side by side.
 func (m *machine) seed(ctx context.Context, lists, items int) error {
 	if items > 63 || items < 8 {
 		return errors.New("--items must be from 8 to 63")
@@ -106,7 +107,7 @@ func (m *machine) seed(ctx context.Context, lists, items int) error {
 		fmt.Sprintf("insert into preference_lists (user_id, domain, version) select 'user-' || g, 'accounts', 1 from generate_series(1, %d) g", lists),
 		fmt.Sprintf(`insert into preferences (id, list_id, entity_type, entity_id, position, attributes)
 			select ('01990000-0000-7000-8000-' || lpad(to_hex(list_id * 64 + g), 12, '0'))::uuid, list_id, 'account', 'acc-' || g, g, '%s'
-			from preference_lists, generate_series(1, %d) g`, label, items),
+			from preference_lists, generate_series(1, %d) g order by list_id, g`, label, items),
 		"vacuum analyze", "checkpoint",
 	} {
 		if _, err := m.admin.Exec(ctx, statement); err != nil {

@@ -79,7 +79,7 @@ func run(ctx context.Context, f flags) (err error) {
 		progress("%s done", op.name)
 	}
 	if chosen(f.Only, "deletion") {
-		if report.Deletion, err = m.deletion(ctx, f.Lists); err != nil {
+		if report.Deletions, err = m.deletions(ctx); err != nil {
 			return fmt.Errorf("deletion: %w", err)
 		}
 	}

@@ -14,12 +14,12 @@ type row struct {
 }
 
 type report struct {
-	Machine  string    `json:"machine"`
-	Lists    int       `json:"lists"`
-	Items    int       `json:"items"`
-	Clients  int       `json:"clients"`
-	Rows     []row     `json:"rows"`
-	Deletion *deletion `json:"deletion,omitempty"`
+	Machine   string     `json:"machine"`
+	Lists     int        `json:"lists"`
+	Items     int        `json:"items"`
+	Clients   int        `json:"clients"`
+	Rows      []row      `json:"rows"`
+	Deletions []deletion `json:"deletions,omitempty"`
 }
 
 // print writes the figures of the service over HTTP, those of the floor (the
@@ -36,8 +36,8 @@ func (r report) print(w io.Writer) error {
 			x.Operation, s.PerSecond, s.P50, s.P99, s.CPU, s.ServiceCPU, f.PerSecond, f.P50, f.P99, f.CPU, s.CPU/f.CPU))
 	}
 	lines = append(lines, r.besideNaive()...)
-	if d := r.Deletion; d != nil {
-		lines = append(lines, "", "one account deleted\tlists\tseconds\tWAL MB\tPostgreSQL CPU µs a list\t",
+	for _, d := range r.Deletions {
+		lines = append(lines, "", "one account deleted, "+d.State+"\tlists\tseconds\tWAL MB\tPostgreSQL CPU µs a list\t",
 			d.Service.line("prefsd: rows, heads, history, events"), d.Floor.line("chunked DELETE of the rows alone"),
 			fmt.Sprintf("ratio\t\t%.1f\t%.1f\t%.1f\t", d.Service.Seconds/d.Floor.Seconds, float64(d.Service.WAL)/float64(d.Floor.WAL), d.Service.CPU/d.Floor.CPU))
 	}
