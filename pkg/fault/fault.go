@@ -27,6 +27,7 @@ const (
 	Precondition         Code = "precondition"          // an If-Match or If-None-Match did not hold
 	PreconditionRequired Code = "precondition_required" // a condition must be sent and was not
 	Aborted              Code = "aborted"               // a concurrent request won; try again
+	Expired              Code = "expired"               // what it takes is not kept any more
 	Unavailable          Code = "unavailable"           // a dependency is away; try again later
 	Deadline             Code = "deadline"              // the time allowed ran out
 )
@@ -35,7 +36,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		Internal, Invalid, Unprocessable, Unauthenticated, Denied, NotFound, Exists,
-		Conflict, Precondition, PreconditionRequired, Aborted, Unavailable, Deadline,
+		Conflict, Precondition, PreconditionRequired, Aborted, Expired, Unavailable, Deadline,
 	}
 }
 
@@ -54,6 +55,8 @@ const (
 	ReasonUnknownDomain        Reason = "UNKNOWN_DOMAIN"
 	ReasonUnknownEntityType    Reason = "UNKNOWN_ENTITY_TYPE"
 	ReasonInvalidPageToken     Reason = "INVALID_PAGE_TOKEN"
+	ReasonInvalidSyncToken     Reason = "INVALID_SYNC_TOKEN"
+	ReasonSyncTokenExpired     Reason = "SYNC_TOKEN_EXPIRED"
 	ReasonMalformedCondition   Reason = "MALFORMED_PRECONDITION"
 	ReasonUserDeleted          Reason = "USER_DELETED"
 	ReasonEntityDeleted        Reason = "ENTITY_DELETED"

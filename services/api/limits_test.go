@@ -195,7 +195,7 @@ func TestEveryFaultHasItsStatus(t *testing.T) {
 	t.Parallel()
 	want := map[fault.Code]int{
 		fault.Internal: 500, fault.Invalid: 400, fault.Unprocessable: 422, fault.Unauthenticated: 401, fault.Denied: 403, fault.NotFound: 404,
-		fault.Exists: 409, fault.Conflict: 409, fault.Aborted: 409, fault.Precondition: 412, fault.PreconditionRequired: 428, fault.Unavailable: 503, fault.Deadline: 504,
+		fault.Exists: 409, fault.Conflict: 409, fault.Aborted: 409, fault.Precondition: 412, fault.PreconditionRequired: 428, fault.Expired: 410, fault.Unavailable: 503, fault.Deadline: 504,
 	}
 	for _, code := range fault.Codes() {
 		var log bytes.Buffer

@@ -33,6 +33,7 @@ var classes = map[fault.Code]class{
 	fault.Aborted:              {http.StatusConflict, "ABORTED"},
 	fault.Precondition:         {http.StatusPreconditionFailed, "FAILED_PRECONDITION"},
 	fault.PreconditionRequired: {http.StatusPreconditionRequired, "FAILED_PRECONDITION"},
+	fault.Expired:              {http.StatusGone, "OUT_OF_RANGE"},
 	fault.Unavailable:          {http.StatusServiceUnavailable, "UNAVAILABLE"},
 	fault.Deadline:             {http.StatusGatewayTimeout, "DEADLINE_EXCEEDED"},
 	fault.Internal:             {http.StatusInternalServerError, "INTERNAL"},

@@ -37,6 +37,7 @@ var dispositions = map[fault.Code]disposition{
 	fault.Conflict:             giveUp,
 	fault.Precondition:         giveUp,
 	fault.PreconditionRequired: giveUp,
+	fault.Expired:              giveUp,
 }
 
 // maxTries is how often a record may fail for a reason that nobody knows.
