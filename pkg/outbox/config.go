@@ -18,12 +18,16 @@ type Config struct {
 
 	Owner      string        // who holds the lease: unique; default the host's name and something random
 	Lease      time.Duration // default 5 s
-	SaveEvery  time.Duration // while rows are published: what a crash may repeat; default 100 ms
+	SaveEvery  time.Duration // while rows are published: what a crash may repeat, besides Ahead; default 100 ms
 	RenewEvery time.Duration // while none are; default 250 ms
 
 	Batch      int // rows of one round or page; default 2000
 	BatchBytes int // of their values; default 16 MiB
-	Ahead      int // rows that may be read past the oldest unpublished one; default 50,000
+	// Ahead is how many rows may be read past the oldest unpublished one before
+	// reading stops; default 50,000. While no partition is slow it is the rows
+	// of one read or two. The cursor stays at that oldest row, so this, and the
+	// rows of one read, is what the next relay may repeat.
+	Ahead int
 
 	Poll     time.Duration // how late a lost wake-up is noticed; default 250 ms
 	BusyPoll time.Duration // between rounds under load; default 3 ms

@@ -74,7 +74,8 @@ func TestRelayWorksOffABacklogAndResumesInside(t *testing.T) {
 		if i % 10 = 0 then commit; end if; end loop; end $$`)
 	require.NoError(t, err)
 	cfg := quick()
-	cfg.Batch = 100
+	cfg.Batch, cfg.Ahead = 100, 250
+	cfg.Patience = time.Microsecond // every partition counts as slow: the others run ahead as far as they may
 	half := make(chan struct{})
 	var taken atomic.Int64
 	b.answers(func(outbox.Message) error {
@@ -101,7 +102,7 @@ func TestRelayWorksOffABacklogAndResumesInside(t *testing.T) {
 	close(half)
 	relay(t, source(t, url), b, cfg)
 	log := b.wait(t, func(log []outbox.Message) bool { return len(log) > n && log[len(log)-1].ID == n+1 })
-	require.Less(t, len(log), n+cfg.Batch, "of a page that was begun, some come twice, and nothing else")
+	require.LessOrEqual(t, len(log), n+cfg.Ahead+cfg.Batch, "what was read past the oldest unpublished row may come twice, and nothing else")
 	last := map[string]int64{}
 	for i, m := range log {
 		if i > 0 && m.ID <= last[string(m.Key)] {
