@@ -134,9 +134,17 @@ bench: ## Benchmarks beside the floors of the same SQL and beside the usual Echo
 GOLANGCI_VERSION := $(shell sed -nE 's,^.*golangci/golangci-lint/v2 v([0-9.]+).*,\1,p' deploy/tools/go.mod)
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 
+# Those that run on Node.
+NODE_TOOLS := $(CACHE)/node-tools-$(shell cat deploy/tools/package-lock.json deploy/tools/node.txt .ci/node-tools | cksum | cut -d' ' -f1)
+NODE_PATHS := $(NODE_TOOLS)/bin:$(NODE_TOOLS)/node_modules/.bin
+
 .PHONY: lint
-lint: $(GOLANGCI) ## Formatting, linters, vet, tidy modules
-	@$(SUITE) $@ .ci/lint $(GOLANGCI) $(NESTED_MODULES)
+lint: $(GOLANGCI) $(NODE_TOOLS)/ready ## Formatting, linters, vet, tidy modules, the description of the API and what is generated from it
+	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/lint $(GOLANGCI) $(NESTED_MODULES)
+
+.PHONY: generate
+generate: $(NODE_TOOLS)/ready ## Write anew what is generated from the description of the API
+	@PATH="$(NODE_PATHS):$$PATH" .ci/generate
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the Go code and order its imports
@@ -148,7 +156,7 @@ build: ## The binaries, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(GO_LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: tools
-tools: $(GOLANGCI) $(SCHEMATHESIS)/ready ## Build the pinned tools into the cache
+tools: $(GOLANGCI) $(NODE_TOOLS)/ready $(SCHEMATHESIS)/ready ## Build the pinned tools into the cache
 
 $(GOLANGCI):
 	@mkdir -p $(BIN)
@@ -159,6 +167,11 @@ $(GOLANGCI):
 		echo "building golangci-lint $(GOLANGCI_VERSION), once (1 to 5 minutes)"; \
 		go build -C deploy/tools -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint; \
 	fi
+
+$(NODE_TOOLS)/ready:
+	@if command -v npm >/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo 'installing the tools that run on Node, once'; .ci/node-tools $(@D); \
+	else echo 'neither Node nor Python is here: the description of the API is not checked'; [ -z "$(CI)" ]; fi
 
 .PHONY: kafka-libs
 kafka-libs: ## Fetch Apache Kafka's jars for the tests, where Java and Maven are
