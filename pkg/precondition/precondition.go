@@ -95,6 +95,16 @@ func (c Conditions) HasIfMatch() bool { return c.match.present }
 // HasIfNoneMatch reports whether the caller named states that it does not want.
 func (c Conditions) HasIfNoneMatch() bool { return c.noneMatch.present }
 
+// Excludes reports whether If-None-Match names exactly this tag.
+func (c Conditions) Excludes(tag string) bool {
+	for _, t := range c.noneMatch.tags {
+		if t.opaque == tag {
+			return true
+		}
+	}
+	return false
+}
+
 // Provided is what the caller sent: If-Match, or else If-None-Match. A single
 // strong tag comes without its quotes, the way tags stand in bodies.
 func (c Conditions) Provided() string {

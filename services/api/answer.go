@@ -26,30 +26,31 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // maxKept is the largest buffer that goes back to the pool.
 const maxKept = 256 << 10
 
-// answer writes a body with its length.
-func answer(c echo.Context, status int, body any) error {
-	buf, ok := buffers.Get().(*[]byte)
-	if !ok {
-		buf = new([]byte)
+func buffer() *[]byte {
+	if buf, ok := buffers.Get().(*[]byte); ok {
+		return buf
 	}
-	defer func() {
-		if cap(*buf) <= maxKept {
-			buffers.Put(buf)
-		}
-	}()
+	return new([]byte)
+}
+
+func recycle(buf *[]byte) {
+	if cap(*buf) <= maxKept {
+		buffers.Put(buf)
+	}
+}
+
+// answer writes a body.
+func answer(c echo.Context, status int, body any) error { return answerAs(c, status, typeJSON, body) }
+
+func answerAs(c echo.Context, status int, contentType []string, body any) error {
+	buf := buffer()
+	defer recycle(buf)
 	text, err := encode((*buf)[:0], body)
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
 	*buf = append(text, '\n') // for people at a terminal
-	res := c.Response()
-	res.Header()[echo.HeaderContentType] = typeJSON
-	res.Header()[echo.HeaderContentLength] = []string{strconv.Itoa(len(*buf))}
-	res.WriteHeader(status)
-	if _, err := res.Write(*buf); err != nil {
-		return fmt.Errorf("%w: %w", errUnread, err)
-	}
-	return nil
+	return send(c, status, contentType, *buf)
 }
 
 // errUnread says that an answer found nobody at the other end: its caller hung

@@ -52,7 +52,7 @@ type state struct {
 func judged(c echo.Context, conditions precondition.Conditions, now state) (done bool, err error) {
 	switch conditions.ForRead(now.tag, now.exists) {
 	case precondition.NotModified:
-		readHeaders(c, now.tag)
+		readHeaders(c, variant(c, conditions, now.tag))
 		c.Response().WriteHeader(http.StatusNotModified)
 		return true, nil
 	case precondition.Failed:

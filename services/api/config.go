@@ -28,6 +28,7 @@ type Config struct {
 
 	Auth            Auth              `embed:"" prefix:"auth-"`
 	Limits          Limits            `embed:""`
+	Browsers        Browsers          `embed:""`
 	RequireIfMatch  config.Switch     `name:"require-if-match" default:"off" help:"Whether every write must carry a precondition: on or off."`
 	RequestTimeout  time.Duration     `name:"request-timeout" default:"10s" help:"How long the work on one request may take."`
 	ShutdownDelay   time.Duration     `name:"shutdown-delay" default:"0s" help:"How long to serve on, not ready any more, when told to stop: the time that load balancers need to notice."`

@@ -45,12 +45,38 @@ var contract = sync.OnceValue(func() *described {
 	return &described{doc: doc, router: router, seen: map[string]bool{}}
 })
 
-// transport are headers that belong to HTTP itself and need no description.
-var transport = []string{"Date", "Content-Length", "Content-Type", "Allow", "Connection"}
+// transport are headers that belong to HTTP and CORS themselves and are not
+// described at each answer.
+var transport = []string{
+	"Date", "Content-Length", "Content-Type", "Content-Encoding", "Allow", "Connection", "Vary", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers",
+}
+
+// secured are headers that every answer has.
+var secured = map[string]string{
+	"Content-Security-Policy":      "default-src 'none'; frame-ancestors 'none'",
+	"Referrer-Policy":              "no-referrer",
+	"Cross-Origin-Resource-Policy": "same-origin",
+	"X-Content-Type-Options":       "nosniff",
+}
+
+func checkSecured(sent http.Header) error {
+	for name, value := range secured {
+		if got := sent.Values(name); len(got) != 1 || got[0] != value {
+			return fmt.Errorf("the header %s is %q", name, got)
+		}
+	}
+	if sent.Get("Cache-Control") == "" {
+		return errors.New("nothing says whether the answer may be kept")
+	}
+	return nil
+}
 
 // check holds one exchange against the description: status, headers and body
 // of the answer, and the request, if it was accepted.
 func (d *described) check(req *http.Request, res *http.Response, body []byte) error {
+	if err := checkSecured(res.Header); err != nil {
+		return err
+	}
 	looked := req.Clone(context.Background())
 	looked.URL.RawPath = ""
 	route, params, err := d.router.FindRoute(looked)
@@ -138,7 +164,8 @@ func checkHeaders(said openapi3.Headers, sent http.Header) error {
 		}
 	}
 	for name := range sent {
-		documented := slices.ContainsFunc(transport, func(t string) bool { return t == name })
+		_, documented := secured[name]
+		documented = documented || slices.Contains(transport, name)
 		for said := range said {
 			documented = documented || http.CanonicalHeaderKey(said) == name
 		}
@@ -169,7 +196,11 @@ func (d *described) checkUndescribed(req *http.Request, res *http.Response, body
 	if err := jsonInto(body, &value); err != nil {
 		return err
 	}
-	return d.doc.Components.Schemas["Error"].Value.VisitJSON(value)
+	schema := "Error"
+	if res.Header.Get("Content-Type") == "application/problem+json" {
+		schema = "Problem"
+	}
+	return d.doc.Components.Schemas[schema].Value.VisitJSON(value)
 }
 
 // rare are answers that no test can ask for at every route: those of our own

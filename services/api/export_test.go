@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/prefsd/prefsd/services/api/middleware"
 )
@@ -29,4 +30,31 @@ func Failing(ctx context.Context, err error, log *slog.Logger) *httptest.Respons
 	rec := httptest.NewRecorder()
 	e.ServeHTTP(rec, httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
 	return rec
+}
+
+// Around serves these two handlers with all that is put round handlers: at /read
+// one that answers GET, at /write one that answers POST with a JSON body.
+func Around(o Options, read, write echo.HandlerFunc) http.Handler {
+	s := newServer(o)
+	return s.handler(o, []Route{
+		{Method: http.MethodGet, Path: "/read", Audience: Users, handle: read},
+		{Method: http.MethodPost, Path: "/write", Audience: Users, Takes: []string{middleware.TypeJSON}, handle: write},
+	})
+}
+
+// Text is a body that is text already.
+type Text string
+
+func (t Text) appendJSON(b []byte) []byte { return append(b, t...) }
+
+// AnswerRead is how reads answer.
+var AnswerRead = answerRead
+
+// NewRecord counts requests as Run does.
+func NewRecord(meter metric.Meter) (func(middleware.Sample), error) {
+	m, err := newMetrics(meter)
+	if err != nil {
+		return nil, err
+	}
+	return m.record, nil
 }

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -277,6 +278,12 @@ func (c caller) do(req *http.Request) answered {
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	require.NoError(c, err)
+	if res.Header.Get("Content-Encoding") == "gzip" && len(text) > 0 {
+		packed, err := gzip.NewReader(bytes.NewReader(text))
+		require.NoError(c, err)
+		text, err = io.ReadAll(packed)
+		require.NoError(c, err)
+	}
 	a := answered{res, c.T, string(text)}
 	if err := contract().check(req, res, text); err != nil {
 		c.Errorf("%s %s, answered %d %.500s: %v", req.Method, req.URL.RequestURI(), res.StatusCode, text, err)

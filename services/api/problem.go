@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -98,6 +99,11 @@ func problemOf(err error, gone bool) problem {
 	}
 }
 
+// mediaProblem is the type of errors after RFC 9457.
+const mediaProblem = "application/problem+json"
+
+var typeProblem = []string{mediaProblem}
+
 // retryAfter is what callers are asked to wait while something is away. It is
 // short: a restart takes seconds, and clients add jitter of their own.
 const retryAfter = 2 * time.Second
@@ -143,7 +149,31 @@ func (p problem) write(c echo.Context) error {
 		}
 		details["fieldViolations"] = fields
 	}
-	return answer(c, p.status, errorJSON{problemJSON{Code: p.code, Message: p.text, Status: p.name, Details: details}})
+	body := errorJSON{problemJSON{Code: p.code, Message: p.text, Status: p.name, Details: details}}
+	if !wantsProblem(c.Request().Header) {
+		return answer(c, p.status, body)
+	}
+	return answerAs(c, p.status, typeProblem, rfc9457JSON{
+		Type: "about:blank", Title: http.StatusText(p.status), Status: p.status, Detail: p.text, errorJSON: body,
+	})
+}
+
+// wantsProblem says whether a caller asks for errors in the form of RFC 9457, and
+// does not like plain JSON better. It must name the type: whoever takes anything
+// gets what everybody gets.
+func wantsProblem(h http.Header) bool {
+	problem, plain := 0.0, 0.0
+	for _, line := range h[echo.HeaderAccept] {
+		for element := range strings.SplitSeq(line, ",") {
+			switch media, weight := weighed(element); media {
+			case mediaProblem:
+				problem = weight
+			case middleware.TypeJSON:
+				plain = weight
+			}
+		}
+	}
+	return problem > 0 && problem >= plain
 }
 
 // challenge tells a caller how to prove who it is (RFC 6750 section 3): what is

@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -38,6 +40,16 @@ func Routes() []Route { return (&server{}).routes() }
 // longest is how long a clean may take; what is left then is carried on in the
 // background.
 const longest = 5 * time.Minute
+
+// methodsOf is what Allow says about the server as a whole.
+func methodsOf(routes []Route) string {
+	methods := []string{http.MethodOptions}
+	for _, r := range routes {
+		methods = append(methods, r.Method)
+	}
+	slices.Sort(methods[1:])
+	return strings.Join(slices.Compact(methods), ", ")
+}
 
 // routes is the one place that names a path.
 func (s *server) routes() []Route {

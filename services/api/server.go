@@ -25,6 +25,7 @@ type Options struct {
 	Record      func(middleware.Sample) // called for each answered request; may be nil
 	Timeout     time.Duration           // of the work on one request
 	Limiter     *Limiter                // what holds callers back; nil: nothing does
+	Browsers    Browsers
 }
 
 // server holds what the handlers need.
@@ -37,10 +38,19 @@ type server struct {
 
 // New returns the API as a handler.
 func New(o Options) http.Handler {
+	s := newServer(o)
+	return s.handler(o, s.routes())
+}
+
+func newServer(o Options) *server {
 	if o.Limiter == nil {
 		o.Limiter = NewLimiter(Limits{})
 	}
-	s := &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout, limiter: o.Limiter}
+	return &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout, limiter: o.Limiter}
+}
+
+// handler serves routes.
+func (s *server) handler(o Options, routes []Route) http.Handler {
 	if o.Record == nil {
 		o.Record = func(middleware.Sample) {}
 	}
@@ -49,8 +59,12 @@ func New(o Options) http.Handler {
 	// The address of a request counts for nothing, so no header may forge it.
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = handleError(o.Log)
-	e.Pre(middleware.Observe(o.Log, o.Record), middleware.Head, middleware.Colons)
-	for _, r := range s.routes() {
+	e.Pre(middleware.Observe(o.Log, o.Record), middleware.Secure(o.Browsers.HSTS), middleware.Asterisk(methodsOf(routes)), middleware.Colons)
+	if len(o.Browsers.Origins) > 0 {
+		e.Use(middleware.CORS(o.Browsers.Origins))
+	}
+	e.Use(middleware.Head)
+	for _, r := range routes {
 		e.Add(r.Method, r.Path, s.endpoint(r))
 	}
 	return e

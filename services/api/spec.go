@@ -5,7 +5,6 @@ import (
 	_ "embed" // the description of the API
 	"encoding/base64"
 	"net/http"
-	"strconv"
 	"sync"
 
 	"github.com/labstack/echo/v4"
@@ -15,6 +14,8 @@ import (
 //
 //go:embed openapi.yaml
 var OpenAPI []byte
+
+var typeYAML = []string{"application/yaml"}
 
 // openAPITag changes with the description.
 var openAPITag = sync.OnceValue(func() string {
@@ -33,6 +34,5 @@ func (s *server) spec(c echo.Context) error {
 		return err
 	}
 	readHeaders(c, tag)
-	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(OpenAPI)))
-	return c.Blob(http.StatusOK, "application/yaml", OpenAPI)
+	return send(c, http.StatusOK, typeYAML, OpenAPI)
 }

@@ -164,6 +164,16 @@ type errorJSON struct {
 	Error problemJSON `json:"error"`
 }
 
+// rfc9457JSON is an error for callers who read problem details: the same object,
+// and before it what RFC 9457 asks for.
+type rfc9457JSON struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	errorJSON
+}
+
 type problemJSON struct {
 	Code    fault.Reason   `json:"code"`    // for programs
 	Message string         `json:"message"` // for people

@@ -16,8 +16,8 @@ const (
 	MaxBody   = 1 << 20  // bytes
 )
 
-// Head refuses a request target or headers that are too large. It runs before
-// routing.
+// Head refuses a request target or headers that are too large, before anything is
+// done for them.
 func Head(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()

@@ -23,12 +23,6 @@ type Sample struct {
 	Skipped       int          // deleted entities that a save left out
 }
 
-// headers that every answer has, whoever writes it.
-var (
-	nosniff = []string{"nosniff"}
-	noStore = []string{"no-store"} // reads replace it
-)
-
 // Observe gives a request its name, turns a panic into an error, has errors
 // answered, and tells the log and the metrics how it went. It is outermost, and
 // nothing it logs comes from a body, a query or a token.
@@ -38,11 +32,7 @@ func Observe(log *slog.Logger, record func(Sample)) echo.MiddlewareFunc {
 			begun := time.Now()
 			r := &Request{ID: requestID(c.Request().Header), Traceparent: traceparent(c.Request().Header)}
 			c.Set(key, r)
-			h := c.Response().Header()
-			h[HeaderRequestID] = []string{r.ID}
-			h[echo.HeaderXContentTypeOptions] = nosniff
-			h[echo.HeaderCacheControl] = noStore
-
+			c.Response().Header()[HeaderRequestID] = []string{r.ID}
 			if err := survive(next, c); err != nil {
 				c.Error(err)
 			}
