@@ -11,15 +11,16 @@ import (
 	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
-// Audience says who may use a route.
+// Audience says who may use a route. The zero value is none that a route may
+// have: who may do what has to be said.
 type Audience int
 
 // Audiences of routes.
 const (
-	Anyone Audience = iota // without a token
-	Users                  // any valid token, for what is its own
-	System                 // tokens of services and administrators
-	Admins                 // tokens of administrators
+	Anyone Audience = iota + 1 // without a token
+	Users                      // any valid token, for what is its own
+	System                     // tokens of services and administrators
+	Admins                     // tokens of administrators
 )
 
 // Route is one line of the route table.
@@ -84,7 +85,7 @@ func (s *server) routes() []Route {
 		{Method: http.MethodHead, Path: history, Audience: Users, Query: past, handle: s.history},
 		{Method: http.MethodGet, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
 		{Method: http.MethodHead, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
-		{Method: http.MethodGet, Path: spec, handle: s.spec},
-		{Method: http.MethodHead, Path: spec, handle: s.spec},
+		{Method: http.MethodGet, Path: spec, Audience: Anyone, handle: s.spec},
+		{Method: http.MethodHead, Path: spec, Audience: Anyone, handle: s.spec},
 	}
 }

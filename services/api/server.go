@@ -85,13 +85,15 @@ func (s *server) endpoint(r Route) echo.HandlerFunc {
 	h = middleware.Supported(h)
 	h = middleware.Body(r.Takes, s.limiter.bodies, h)
 	switch r.Audience {
+	case Anyone:
 	case Users:
 		h = s.authenticated(h)
 	case System:
 		h = s.authenticated(middleware.Granted(auth.ScopeSystem, h))
 	case Admins:
 		h = s.authenticated(middleware.Granted(auth.ScopeAdmin, h))
-	case Anyone:
+	default:
+		panic("api: " + r.Method + " " + r.Path + " has no audience")
 	}
 	if s.prefs == nil && r.Audience != Anyone {
 		h = starting
