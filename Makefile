@@ -126,7 +126,7 @@ $(SCHEMATHESIS)/ready:
 	@touch $@
 
 .PHONY: bench
-bench: ## Benchmarks beside the floors of the same SQL and beside the usual Echo and gorm code (flags: ARGS="--json")
+bench: ## Benchmarks beside the same SQL, bare HTTP, and the usual Echo and gorm code (flags: ARGS="--json")
 	go run ./cmd/bench $(ARGS)
 
 ##@ Code

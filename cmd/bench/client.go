@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,12 +20,14 @@ type client struct {
 	id, clients  int
 	tokens       *tokens
 	orders       map[int][]int
+	answer       int   // bytes of every answer, where the server sends what it is asked for
+	bytes, count int64 // of the answers to do
 }
 
-func newClient(base string, id int, f flags, t *tokens) *client {
+func newClient(to *process, id int, f flags, t *tokens) *client {
 	return &client{
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}, Timeout: 30 * time.Second},
-		base: base, lists: f.Lists, active: f.Active, items: f.Items, id: id, clients: f.Clients, tokens: t, orders: map[int][]int{},
+		base: to.url, answer: to.answer, lists: f.Lists, active: f.Active, items: f.Items, id: id, clients: f.Clients, tokens: t, orders: map[int][]int{},
 	}
 }
 
@@ -56,7 +59,7 @@ func (c *client) fresh() []int {
 	return order
 }
 
-func (c *client) request(ctx context.Context, method, path string, user int, tag, body string) (*http.Response, error) {
+func (c *client) request(ctx context.Context, method, path string, user int, tag, body string, want int) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -72,16 +75,21 @@ func (c *client) request(ctx context.Context, method, path string, user int, tag
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if c.answer > 0 {
+		req.Header.Set("X-Bench-Status", strconv.Itoa(want))
+		req.Header.Set("X-Bench-Bytes", strconv.Itoa(c.answer))
+	}
 	return c.http.Do(req)
 }
 
 func (c *client) do(ctx context.Context, method, path string, user int, tag, body string, want int) error {
-	res, err := c.request(ctx, method, path, user, tag, body)
+	res, err := c.request(ctx, method, path, user, tag, body, want)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
 	answer, err := io.ReadAll(res.Body)
+	c.bytes, c.count = c.bytes+int64(len(answer)), c.count+1
 	if err == nil && res.StatusCode != want {
 		err = fmt.Errorf("%s %s answered %d instead of %d: %.300s", method, path, res.StatusCode, want, answer)
 	}
@@ -90,7 +98,7 @@ func (c *client) do(ctx context.Context, method, path string, user int, tag, bod
 
 // tag reads a list's entity tag.
 func (c *client) tag(ctx context.Context, user int) (string, error) {
-	res, err := c.request(ctx, http.MethodGet, "/preferences?domain=accounts", user, "", "")
+	res, err := c.request(ctx, http.MethodGet, "/preferences?domain=accounts", user, "", "", http.StatusOK)
 	if err != nil {
 		return "", err
 	}

@@ -13,14 +13,22 @@ import (
 	"time"
 )
 
-// compare measures an operation and its floor, one right after the other.
-func (m *machine) compare(ctx context.Context, api *process, op operation, f flags) (row, error) {
+// compare measures an operation, the same SQL alone, and HTTP alone, one right
+// after the other.
+func (m *machine) compare(ctx context.Context, api, ceiling *process, op operation, f flags) (row, error) {
 	service, err := m.load(ctx, api, op, f)
 	if err != nil {
 		return row{}, err
 	}
 	floor, err := m.floor(ctx, op, f)
-	return row{Operation: op.name, Service: service, Floor: floor}, err
+	if err != nil {
+		return row{}, err
+	}
+	constant := *ceiling
+	constant.answer = max(service.Bytes, 1)
+	web, err := m.load(ctx, &constant, op, f)
+	web.CPU = web.ServiceCPU // PostgreSQL has no part in it
+	return row{Operation: op.name, Service: service, Floor: floor, HTTP: web}, err
 }
 
 // floor runs pgbench with the operation's script on the same server.

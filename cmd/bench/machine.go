@@ -142,8 +142,9 @@ func (t *tokens) of(user int) (string, error) {
 
 // process is a server that is measured, as it is deployed.
 type process struct {
-	cmd *exec.Cmd
-	url string
+	cmd    *exec.Cmd
+	url    string
+	answer int // bytes to ask for, of a server that sends so many
 }
 
 func (m *machine) startAPI(ctx context.Context) (*process, error) {
@@ -154,6 +155,15 @@ func (m *machine) startAPI(ctx context.Context) (*process, error) {
 	return m.start(ctx, "api", "github.com/prefsd/prefsd/cmd/api", "http://"+addr, "http://"+admin+"/readyz",
 		"PREFS_DATABASE_URL="+m.server.URL(), "PREFS_KAFKA_BROKERS=127.0.0.1:1", "PREFS_RELAY=off", "PREFS_HTTP_ADDR="+addr, "PREFS_ADMIN_ADDR="+admin,
 		"PREFS_AUTH_DEV_KEY_FILE="+m.keyFile, "PREFS_AUTH_ISSUER="+auth.DevIssuer, "PREFS_AUTH_AUDIENCE="+auth.DevAudience, "PREFS_LOG_LEVEL=warn")
+}
+
+// startCeiling starts the server that does nothing but HTTP.
+func (m *machine) startCeiling(ctx context.Context) (*process, error) {
+	addr, _, err := freeAddrs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.start(ctx, "ceiling", "github.com/prefsd/prefsd/cmd/bench/ceiling", "http://"+addr, "http://"+addr+"/", "HTTP_ADDR="+addr)
 }
 
 // start builds a command and returns once it says that it is ready.
@@ -171,7 +181,7 @@ func (m *machine) start(ctx context.Context, name, pkg, url, readyURL string, en
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd, url}
+	p := &process{cmd: cmd, url: url}
 	if err := ready(ctx, readyURL); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}

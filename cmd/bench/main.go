@@ -1,5 +1,5 @@
-// Command bench measures prefsd beside the floor of the same SQL and beside the
-// usual Echo and gorm code of the same API (cmd/bench/naive): one run, one
+// Command bench measures prefsd beside the floor of the same SQL, beside an Echo
+// handler that returns a constant (cmd/bench/ceiling), and beside the usual Echo and gorm code of the same API (cmd/bench/naive): one run, one
 // PostgreSQL, one machine, so that its ratios hold where absolute figures do
 // not. It needs pgbench on the PATH or beside the PostgreSQL it finds.
 package main
@@ -54,6 +54,11 @@ func run(ctx context.Context, f flags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, api.stop()) }()
+	ceiling, err := m.startCeiling(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ceiling.stop()) }()
 	naive, err := m.startNaive(ctx, f)
 	if err != nil {
 		return err
@@ -68,7 +73,7 @@ func run(ctx context.Context, f flags) (err error) {
 		if !chosen(f.Only, op.name) {
 			continue
 		}
-		row, err := m.compare(ctx, api, op, f)
+		row, err := m.compare(ctx, api, ceiling, op, f)
 		if err != nil {
 			return fmt.Errorf("%s: %w", op.name, err)
 		}

@@ -15,13 +15,14 @@ type figures struct {
 	P99        float64 `json:"p99Millis"`
 	CPU        float64 `json:"cpuMicros"`        // a request, service and PostgreSQL together
 	ServiceCPU float64 `json:"serviceCpuMicros"` // of it, the service's
+	Bytes      int     `json:"answerBytes"`      // of an answer's body
 }
 
 // load runs an operation with so many clients for so long and measures it.
 func (m *machine) load(ctx context.Context, api *process, op operation, f flags) (figures, error) {
 	clients, next := make([]*client, f.Clients), make([]func() error, f.Clients)
 	for i := range clients {
-		clients[i] = newClient(api.url, i, f, m.tokens)
+		clients[i] = newClient(api, i, f, m.tokens)
 		defer clients[i].close()
 		var err error
 		if next[i], err = op.prepare(ctx, clients[i]); err != nil {
@@ -57,13 +58,24 @@ func (m *machine) load(ctx context.Context, api *process, op operation, f flags)
 	if err := errors.Join(errors.Join(errs...), err); err != nil {
 		return figures{}, err
 	}
-	return summarize(slices.Concat(took...), elapsed, after.service-before.service, after.postgres-before.postgres), nil
+	fig := summarize(slices.Concat(took...), elapsed, after.service-before.service, after.postgres-before.postgres)
+	fig.Bytes = answerSize(clients)
+	return fig, nil
+}
+
+// answerSize is the mean size of the answers that clients got.
+func answerSize(clients []*client) int {
+	var bytes, count int64
+	for _, c := range clients {
+		bytes, count = bytes+c.bytes, count+c.count
+	}
+	return int(bytes / max(count, 1))
 }
 
 // greet lets every active user be seen once, so that no operation pays for
 // what the first request of a token costs.
 func (m *machine) greet(ctx context.Context, api *process, f flags) error {
-	c := newClient(api.url, 0, f, m.tokens)
+	c := newClient(api, 0, f, m.tokens)
 	defer c.close()
 	for user := 1; user <= f.Active; user++ {
 		if _, err := c.tag(ctx, user); err != nil {

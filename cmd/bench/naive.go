@@ -54,7 +54,7 @@ func fillNaive(ctx context.Context, database string, f flags) error {
 	for _, statement := range []string{
 		fmt.Sprintf(`insert into preferences (id, user_id, domain, entity_type, entity_id, sort_order, attributes, version, created_at, updated_at)
 			select ('01990000-0000-7000-8000-' || lpad(to_hex(u * 64 + g), 12, '0'))::uuid, 'user-' || u, 'accounts', 'account', 'acc-' || g, g, '%s', 1, now(), now()
-			from generate_series(1, %d) u, generate_series(1, %d) g`, label, f.Lists, f.Items),
+			from generate_series(1, %d) u, generate_series(1, %d) g order by u, g`, label, f.Lists, f.Items),
 		"vacuum analyze", "checkpoint",
 	} {
 		if _, err := conn.Exec(ctx, statement); err != nil {

@@ -9,7 +9,8 @@ import (
 type row struct {
 	Operation string   `json:"operation"`
 	Service   figures  `json:"service"`
-	Floor     figures  `json:"floor"`
+	Floor     figures  `json:"floor"` // the SQL alone
+	HTTP      figures  `json:"http"`  // a constant answer of the same size
 	Naive     *figures `json:"naive,omitempty"`
 }
 
@@ -22,18 +23,21 @@ type report struct {
 	Deletions []deletion `json:"deletions,omitempty"`
 }
 
-// print writes the figures of the service over HTTP, those of the floor (the
-// same SQL by pgbench, without history, outbox and HTTP), and their ratios.
+// print writes the figures of the service over HTTP, those of the least SQL
+// that does the same (by pgbench, without history and outbox), those of an
+// answer that is constant, and the ratios. CPU is that of servers, the clients'
+// is not in it.
 func (r report) print(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "%s\n%d lists of %d items, %d clients\n\n", r.Machine, r.Lists, r.Items, r.Clients); err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	lines := []string{"operation\treq/s\tp50 ms\tp99 ms\tCPU µs\tof it service\tfloor tx/s\tp50 ms\tp99 ms\tCPU µs\tCPU ratio\t"}
+	lines := []string{"operation\treq/s\tp50 ms\tp99 ms\tCPU µs\tof it service\tSQL tx/s\tp50 ms\tp99 ms\tCPU µs\tHTTP req/s\tCPU µs\tCPU: SQL\tCPU: SQL + HTTP\t"}
 	for _, x := range r.Rows {
-		s, f := x.Service, x.Floor
-		lines = append(lines, fmt.Sprintf("%s\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.1f\t",
-			x.Operation, s.PerSecond, s.P50, s.P99, s.CPU, s.ServiceCPU, f.PerSecond, f.P50, f.P99, f.CPU, s.CPU/f.CPU))
+		s, f, h := x.Service, x.Floor, x.HTTP
+		lines = append(lines, fmt.Sprintf("%s\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t",
+			x.Operation, s.PerSecond, s.P50, s.P99, s.CPU, s.ServiceCPU, f.PerSecond, f.P50, f.P99, f.CPU,
+			h.PerSecond, h.CPU, s.CPU/f.CPU, s.CPU/(f.CPU+h.CPU)))
 	}
 	lines = append(lines, r.besideNaive()...)
 	for _, d := range r.Deletions {

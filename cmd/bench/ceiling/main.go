@@ -1,0 +1,70 @@
+// Command ceiling is the least that an HTTP server can do: Echo with a single
+// handler, which reads the request and answers what it is asked to, from
+// memory. cmd/bench measures with it what HTTP itself costs.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+
+	"github.com/labstack/echo/v4"
+)
+
+// largest is the largest body that can be asked for.
+const largest = 1 << 20
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ceiling:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.Any("/*", answer(bytes.Repeat([]byte{'x'}, largest)))
+	failed := make(chan error, 1)
+	go func() { failed <- e.Start(os.Getenv("HTTP_ADDR")) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	err := e.Shutdown(context.WithoutCancel(ctx))
+	if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
+	return err
+}
+
+// answer sends the status and so many bytes as the request's headers say.
+func answer(body []byte) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		in := c.Request()
+		if _, err := io.Copy(io.Discard, in.Body); err != nil {
+			return err
+		}
+		c.Response().Header().Set("ETag", `"constant"`)
+		status, err := strconv.Atoi(in.Header.Get("X-Bench-Status"))
+		if err != nil {
+			status = http.StatusOK
+		}
+		size, err := strconv.Atoi(in.Header.Get("X-Bench-Bytes"))
+		if err != nil || size > largest || status == http.StatusNotModified {
+			return c.NoContent(status)
+		}
+		return c.Blob(status, echo.MIMEApplicationJSON, body[:size])
+	}
+}
