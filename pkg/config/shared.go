@@ -95,7 +95,7 @@ func (s KafkaSASL) Validate() error {
 // Topics names the topics that are read and written.
 type Topics struct {
 	AccountEvents      string `name:"topic-account-events" default:"account.events" help:"Topic to read events about accounts from."`
-	UserEvents         string `name:"topic-user-events" default:"user.events" help:"Topic to read events about users from."`
+	UserEvents         string `name:"topic-user-events" default:"user.events" help:"Topic to read events about users from; empty if nobody announces them."`
 	PreferencesEvents  string `name:"topic-preferences-events" default:"preferences.events" help:"Topic for changes of lists."`
 	PreferencesCleaned string `name:"topic-preferences-cleaned" default:"preferences.cleaned" help:"Topic for lists that lost a deleted entity."`
 	DeadLetters        string `name:"topic-dead-letters" default:"preferences.dead-letters" help:"Topic for events that cannot be processed."`
@@ -116,6 +116,9 @@ func (t Topics) Validate() error {
 		"--topic-preferences-cleaned": t.PreferencesCleaned,
 		"--topic-dead-letters":        t.DeadLetters,
 	} {
+		if name == "" && flag == "--topic-user-events" {
+			continue
+		}
 		if !topicName.MatchString(name) || name == "." || name == ".." {
 			return fmt.Errorf("%s must be a Kafka topic name, not %q", flag, name)
 		}

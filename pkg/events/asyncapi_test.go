@@ -116,7 +116,7 @@ func TestAsyncAPI_DescribesEveryTypeAndTopic(t *testing.T) {
 	for _, c := range doc.Channels {
 		topics = append(topics, c.Address)
 	}
-	want := append(preferences.DefaultDomains().Topics(), "preferences.events", "preferences.cleaned", "preferences.dead-letters")
+	want := append(preferences.DefaultDomains().Topics(), "user.events", "preferences.events", "preferences.cleaned", "preferences.dead-letters")
 	require.ElementsMatch(t, want, topics)
 }
 
@@ -132,7 +132,7 @@ func TestAsyncAPI_SendsOrReceivesEveryMessageOfItsChannels(t *testing.T) {
 			received[channel.Address] = true
 		}
 	}
-	require.Equal(t, map[string]bool{"account.events": true}, received)
+	require.Equal(t, map[string]bool{"account.events": true, "user.events": true}, received)
 }
 
 func TestAsyncAPI_NamesTheHeadersOfDeadLetters(t *testing.T) {

@@ -16,6 +16,14 @@ type Type string
 const (
 	PreferencesUpdated Type = "preferences.updated"
 	PreferencesCleaned Type = "preferences.cleaned"
+	PreferencesErased  Type = "preferences.erased"
+)
+
+// Types that prefsd reads whatever it is configured to; those about entities
+// are named by the domains.
+const (
+	UserDeleted Type = "user.deleted"
+	UserCreated Type = "user.created"
 )
 
 // SchemaVersion is the version of every payload in this package.
@@ -58,12 +66,25 @@ type TouchedList struct {
 	Version int64  `json:"version"`
 }
 
+// Erased is the data of preferences.erased: a user is gone, and so are the
+// user's lists.
+type Erased struct {
+	UserID string       `json:"userId"`
+	Lists  []ErasedList `json:"lists"`
+}
+
+// ErasedList is a list that was erased.
+type ErasedList struct {
+	Domain string `json:"domain"`
+	ListID int64  `json:"listId"`
+}
+
 // Message is an event on its way to the outbox.
 type Message struct {
 	ID          uuid.UUID // eventId and ce_id
 	Type        Type
 	Topic       string
-	Aggregate   string // "list" or "entity": what Key names
+	Aggregate   string // "list", "entity" or "user": what Key names
 	Key         string // the Kafka key: per key, order is kept
 	Sequence    int64  // the list's version; 0 where there is none
 	Time        time.Time

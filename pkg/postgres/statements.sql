@@ -215,6 +215,21 @@ select user_id, domain, list_id, version from h
 update deleted_entities set cleaned_at = now() where entity_type = $1 and entity_id = $2 and deleted
   and not exists (select 1 from preferences p where p.entity_type = $1 and p.entity_id = $2)
 
+-- name: userdeleted
+-- $1 user
+select true from deleted_entities where entity_type = '$user' and entity_id = $1 and deleted
+
+-- name: userlock
+-- $1 user
+select list_id from preference_lists where user_id = $1 order by list_id for update
+
+-- name: usererase
+-- $1 user, whose lists are locked: heads, items by their foreign key, and history
+with h as (delete from preference_lists where user_id = $1 returning domain, list_id),
+c as (delete from changes using h where changes.list_id = h.list_id),
+d as (update deleted_entities set cleaned_at = now() where entity_type = '$user' and entity_id = $1)
+select domain, list_id from h order by list_id
+
 -- name: claim
 -- $1 owner, $2 lease in seconds: an open clean that nobody works on
 update operations set state = 'running', owner = $1, epoch = epoch + 1, attempts = attempts + 1,

@@ -132,7 +132,9 @@ func (s snapshot) Tombstones(context.Context) ([]verify.Tombstone, error) {
 		Cleaned              bool
 	}
 	err := s.db.Raw(`select d.entity_type, d.entity_id, p.list_id, d.cleaned_at is not null as cleaned
-		from deleted_entities d join preferences p using (entity_type, entity_id) where d.deleted`).Scan(&rows).Error
+		from deleted_entities d join preferences p using (entity_type, entity_id) where d.deleted
+		union all select d.entity_type, d.entity_id, l.list_id, d.cleaned_at is not null
+		from deleted_entities d join preference_lists l on l.user_id = d.entity_id where d.entity_type = ? and d.deleted`, preferences.UserType).Scan(&rows).Error
 	out := make([]verify.Tombstone, len(rows))
 	for i, r := range rows {
 		out[i] = verify.Tombstone{Entity: preferences.Entity{Type: r.EntityType, ID: r.EntityID}, ListID: r.ListID, Cleaned: r.Cleaned}
@@ -187,7 +189,8 @@ func (s snapshot) Effects(context.Context) ([]verify.Effect, error) {
 	err := s.db.Raw(`select e.cause, e.entity_type, e.entity_id, bool_or(e.deletes) as deletes, bool_or(e.cleans) as cleans,
 			bool_or(i.event_id is not null) as marked, bool_or(i.outcome is not distinct from 'applied') as applied
 		from (
-			select source as cause, entity_type, entity_id, deleted as deletes, false as cleans from deleted_entities where entity_type <> ?
+			select source as cause, entity_type, entity_id, deleted as deletes, entity_type = ? and cleaned_at is not null as cleans
+			from deleted_entities
 			union all
 			select o.cause, t.entity_type, t.entity_id, false, true from operations o join operation_steps t on t.operation_id = o.id
 			where o.kind = 'cleanEntity') e

@@ -107,6 +107,8 @@ func TestDamagedRowsBreakTheirInvariant(t *testing.T) {
 		"an item is gone":                    {"delete from preferences where entity_id = 'b'", []string{"I11", "I8"}},
 		"an item refers to something else":   {"update preferences set entity_id = 'z' where entity_id = 'b'", []string{"I8"}},
 		"an item stands in two lists":        {"alter table preferences drop constraint preferences_pkey; " + add + "select id, " + u2 + ", entity_type, entity_id, 9 from preferences where entity_id = 'c'", []string{"I11", "I8"}},
+		"an erased user has a list":          {"insert into deleted_entities values ('$user', 'u2', true, now(), 'operation:0', now(), now())", []string{"I2"}},
+		"a user's deletion erased nothing":   {"insert into deleted_entities values ('$user', 'u9', true, now(), 'event:e9', now()); insert into inbox values ('c', 't', 'e9', 0, 0, now(), 'applied')", []string{"I7"}},
 		"a deletion that is not cleaned yet": {"update deleted_entities set deleted = true, cleaned_at = null, source = 'operation:0' where entity_id = 'x'", []string{}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,7 @@ const maxPartBytes = 700_000
 
 // Announcer turns what happened into the events that tell of it.
 type Announcer struct {
-	EventsTopic  string // of preferences.updated
+	EventsTopic  string // of preferences.updated and preferences.erased
 	CleanedTopic string // of preferences.cleaned
 	Source       string // the CloudEvents source of this deployment
 }
@@ -52,6 +52,11 @@ func (a Announcer) Cleaned(c *Clean, touched []events.TouchedList, end Ending, a
 			return out, nil
 		}
 	}
+}
+
+// Erased is the event that a user's lists are gone for good.
+func (a Announcer) Erased(userID string, lists []events.ErasedList, at time.Time) (events.Message, error) {
+	return a.message(events.PreferencesErased, a.EventsTopic, "user", userID, 0, at, "", events.Erased{UserID: userID, Lists: some(lists)})
 }
 
 func (a Announcer) message(t events.Type, topic, aggregate, key string, seq int64, at time.Time, trace string, data any) (events.Message, error) {

@@ -44,7 +44,7 @@ func (s *Service) EntityDeleted(ctx context.Context, d Delivery, e Entity, at ti
 }
 
 // EntityRestored takes in that an entity exists (again): it can be added to
-// lists. What a clean has removed stays removed.
+// lists, or, if it is a user, have some. What was removed stays removed.
 func (s *Service) EntityRestored(ctx context.Context, d Delivery, e Entity, at time.Time) (fresh bool, err error) {
 	if err := s.setState(ctx, d, e, false, at, "event:"+d.EventID); err != nil {
 		return false, err
@@ -58,7 +58,11 @@ func (s *Service) EntityRestored(ctx context.Context, d Delivery, e Entity, at t
 }
 
 func (s *Service) setState(ctx context.Context, d Delivery, e Entity, deleted bool, at time.Time, source string) error {
-	if why := checkEntityID(e.ID); why != "" {
+	check := checkEntityID
+	if e.Type == UserType {
+		check = checkUserID
+	}
+	if why := check(e.ID); why != "" {
 		return fault.New(fault.Invalid, fault.ReasonInvalidField, "The entity's id %s.", why)
 	}
 	if at.After(s.now().Add(maxClockLead)) {

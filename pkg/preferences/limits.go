@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/prefsd/prefsd/pkg/fault"
@@ -30,6 +31,15 @@ func checkEntityID(id string) string {
 }
 
 const entityIDBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
+
+// checkUserID returns what is wrong with a user's id, or nothing. What is right
+// can be the subject of a token.
+func checkUserID(id string) string {
+	if id != "" && len(id) <= MaxUserID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl) {
+		return ""
+	}
+	return fmt.Sprintf("must be 1 to %d bytes of UTF-8 without control characters", MaxUserID)
+}
 
 // checkAttributes returns an item's attributes as the database spells them, or
 // what is wrong with them. The decoder has seen to it that they are I-JSON.

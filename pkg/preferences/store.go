@@ -100,6 +100,9 @@ type Tx interface {
 	// removes the clean's entity from them; it returns what it changed, and how
 	// many lists it could not lock.
 	CleanLists(ctx context.Context, c Clean, lists []int64) (touched []events.TouchedList, busy int, err error)
+	// EraseUser removes the lists of a deleted user with all that is known about
+	// them; erased is false if the user is not deleted (any more).
+	EraseUser(ctx context.Context, userID string) (lists []events.ErasedList, erased bool, err error)
 	// SaveClean stores the clean's Parts and Deleted and renews its lease. It
 	// fails with Aborted when another runner has taken the clean over.
 	SaveClean(ctx context.Context, c Clean) error

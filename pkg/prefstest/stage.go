@@ -25,6 +25,7 @@ import (
 // Topics of a stage.
 const (
 	AccountEvents = "account.events"
+	UserEvents    = "user.events"
 	Updates       = "preferences.events"
 	Cleaned       = "preferences.cleaned"
 	DeadLetters   = "preferences.dead-letters"
@@ -53,7 +54,7 @@ func NewStage(tb testing.TB, broker kafkatest.Broker) *Stage {
 	client, err := kafka.Open(kafka.Config{Brokers: broker.Addrs()})
 	require.NoError(tb, err)
 	var specs []kafka.TopicSpec
-	for _, topic := range []string{AccountEvents, Updates, Cleaned, DeadLetters} {
+	for _, topic := range []string{AccountEvents, UserEvents, Updates, Cleaned, DeadLetters} {
 		specs = append(specs, kafka.TopicSpec{Name: topic, Partitions: 4})
 	}
 	_, err = client.EnsureTopics(tb.Context(), specs)

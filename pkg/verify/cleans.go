@@ -51,7 +51,7 @@ func (r *Report) announcement(a *announcement, l ledger) {
 	case len(a.parts) > 0:
 		r.parts(a, l)
 		r.ending(a)
-		r.named(a, lost)
+		r.named(a, lost, l)
 	case len(lost) > 0:
 		r.add("I6", a.String(), "cleaned %d lists and never said so", len(lost))
 	case o != nil && !o.Open && l.unpruned(o.Created):
@@ -105,16 +105,16 @@ func (r *Report) ending(a *announcement) {
 }
 
 // named checks that the parts name what was cleaned, each once. What is lost
-// was cleaned and is named by no event.
-func (r *Report) named(a *announcement, lost []CleanChange) {
+// was cleaned and is named by no event. What was erased since has no history.
+func (r *Report) named(a *announcement, lost []CleanChange, l ledger) {
 	left := map[string]bool{}
 	for _, c := range a.changes {
 		left[version(c.UserID, c.ListID, c.Version)] = true
 	}
 	for _, p := range a.parts {
-		for _, l := range p.Lists {
-			name := version(l.UserID, l.ListID, l.Version)
-			if !left[name] {
+		for _, t := range p.Lists {
+			name := version(t.UserID, t.ListID, t.Version)
+			if !left[name] && !l.erased[t.ListID] {
 				r.add("I6", a.String(), "names %s, which it did not make, or named before", name)
 			}
 			delete(left, name)

@@ -74,6 +74,13 @@ func TestMissingAnnouncementsAreFound(t *testing.T) {
 			func(w *world) { w.cleans = nil },
 			[]string{e1 + "names version 3 of list 1 of u, which it did not make, or named before"},
 		},
+		"a list that was cleaned and erased is named": {
+			func(w *world) {
+				w.lists, w.cleans = nil, nil
+				w.emit(events.PreferencesErased, "updates", "u", 0, 9, events.Erased{UserID: "u", Lists: []events.ErasedList{{Domain: "accounts", ListID: 1}}})
+			},
+			[]string{},
+		},
 		"the parts of one entity do not stand for another": {
 			func(w *world) { w.operations[0].Entity.ID, w.cleans[0].Entity.ID = "y", "y" },
 			[]string{

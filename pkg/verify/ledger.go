@@ -16,6 +16,7 @@ type ledger struct {
 	versions map[int64]map[int64]bool // of a list, those that an event names
 	oldest   map[int64]int64          // of a list, the first of them
 	parts    map[clean][]events.Cleaned
+	erased   map[int64]bool // lists of users who are no more
 }
 
 // clean names a clean: one cause may clean several entities.
@@ -30,7 +31,7 @@ func (c clean) String() string { return c.cause + " of " + c.entity.Type + " " +
 const firstRow = 1
 
 func newLedger(rows []OutboxRow) (ledger, error) {
-	l := ledger{versions: map[int64]map[int64]bool{}, oldest: map[int64]int64{}, parts: map[clean][]events.Cleaned{}}
+	l := ledger{versions: map[int64]map[int64]bool{}, oldest: map[int64]int64{}, parts: map[clean][]events.Cleaned{}, erased: map[int64]bool{}}
 	for _, row := range rows {
 		if row.ID == firstRow && !row.Quarantined {
 			l.since = row.Time
@@ -60,6 +61,14 @@ func (l ledger) enter(row OutboxRow) error {
 		l.parts[c] = append(l.parts[c], part)
 		for _, t := range part.Lists {
 			l.names(row, t.ListID, t.Version)
+		}
+	case events.PreferencesErased:
+		var envelope struct{ Data events.Erased }
+		if err := json.Unmarshal(row.Payload, &envelope); err != nil {
+			return err
+		}
+		for _, e := range envelope.Data.Lists {
+			l.erased[e.ListID] = true
 		}
 	default: // it tells of no version
 	}

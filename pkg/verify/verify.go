@@ -20,7 +20,7 @@ type Source interface {
 	// Lists calls fn for every list with its history, oldest version first.
 	Lists(ctx context.Context, fn func(History) error) error
 	// Tombstones returns the deleted entities that still stand in a list, and
-	// whether their clean is finished.
+	// the deleted users that still have one, and whether their clean is finished.
 	Tombstones(ctx context.Context) ([]Tombstone, error)
 	// Cleans returns every version that a clean made.
 	Cleans(ctx context.Context) ([]CleanChange, error)
@@ -51,7 +51,8 @@ type Change struct {
 	Delta   preferences.Delta
 }
 
-// Tombstone is a deleted entity that stands in a list.
+// Tombstone is a deleted entity that stands in a list, or a deleted user who has
+// one.
 type Tombstone struct {
 	Entity  preferences.Entity
 	ListID  int64
@@ -81,7 +82,7 @@ type Effect struct {
 	Cause   string
 	Entity  preferences.Entity
 	Deletes bool // the entity's state is deleted, and comes from this event
-	Cleans  bool // there is an operation
+	Cleans  bool // there is an operation, or, of a user, all is erased
 	Marked  bool // the inbox knows the event
 	Applied bool // and says that it was applied
 }
@@ -166,7 +167,11 @@ func (r *Report) deletions(ctx context.Context, src Source, l ledger) error {
 		return fmt.Errorf("verify tombstones: %w", err)
 	}
 	for _, t := range tombstones {
-		if t.Cleaned {
+		switch {
+		case !t.Cleaned:
+		case t.Entity.Type == preferences.UserType:
+			r.add("I2", subject(t.ListID), "is of user %s, who was erased", t.Entity.ID)
+		default:
 			r.add("I2", subject(t.ListID), "holds %s %s, which was deleted and cleaned", t.Entity.Type, t.Entity.ID)
 		}
 	}

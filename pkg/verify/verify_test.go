@@ -121,6 +121,12 @@ func TestBrokenListsAreFound(t *testing.T) {
 			func(w *world) { w.tombstones = []verify.Tombstone{{Entity: account, ListID: 1, Cleaned: true}} },
 			[]string{"I2 list 1: holds account x, which was deleted and cleaned"},
 		},
+		"an erased user has a list": {
+			func(w *world) {
+				w.tombstones = []verify.Tombstone{{Entity: preferences.Entity{Type: preferences.UserType, ID: "u"}, ListID: 1, Cleaned: true}}
+			},
+			[]string{"I2 list 1: is of user u, who was erased"},
+		},
 		"items without a version": {
 			func(w *world) {
 				w.lists = append(w.lists, verify.History{List: preferences.List{ID: 2, Items: []preferences.Item{{Order: 1}}}})

@@ -34,6 +34,7 @@ func newBroker(t *testing.T) *devkafka.Broker {
 	t.Helper()
 	broker, err := devkafka.Start(devkafka.Config{Topics: []devkafka.Topic{
 		{Name: accountEvents, Partitions: 3},
+		{Name: userEvents, Partitions: 3},
 		{Name: "preferences.events", Partitions: 3},
 		{Name: "preferences.cleaned", Partitions: 3},
 		{Name: deadLetters, Partitions: 1},

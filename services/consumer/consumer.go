@@ -30,6 +30,7 @@ type Store interface {
 type Options struct {
 	Preferences *preferences.Service
 	Domains     preferences.Domains
+	UserEvents  string // topic
 	Store       Store
 	Group       string // the consumer group: it is the inbox that records are entered in
 	DeadLetters string // topic
@@ -64,7 +65,7 @@ func New(o Options) (*Consumer, error) {
 	if o.NewID == nil {
 		o.NewID = preferences.NewID
 	}
-	r, err := newRoutes(o.Domains)
+	r, err := newRoutes(o.Domains, o.UserEvents)
 	if err != nil {
 		return nil, err
 	}

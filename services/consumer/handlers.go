@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/fault"
@@ -20,7 +21,7 @@ const (
 // route says what an event of one type on one topic means here.
 type route struct {
 	fate       fate
-	entityType string
+	entityType string // preferences.UserType: a user of ours
 	idField    string
 	described  bool // its data has a schema in the contract
 }
@@ -36,8 +37,19 @@ type routes map[source]route
 // described is the owner's events that the contract has schemas for.
 var described = preferences.DefaultDomains().All()[0].Events
 
-func newRoutes(domains preferences.Domains) (routes, error) {
+// users tells of our own users, whatever the domains are.
+var users = []struct {
+	typ  events.Type
+	fate fate
+}{{events.UserDeleted, gone}, {events.UserCreated, there}}
+
+func newRoutes(domains preferences.Domains, userEvents string) (routes, error) {
 	out := routes{}
+	if userEvents != "" { // somebody tells of users
+		for _, u := range users {
+			out[source{userEvents, u.typ}] = route{fate: u.fate, entityType: preferences.UserType, idField: "userId", described: true}
+		}
+	}
 	for _, d := range domains.All() {
 		e := d.Events
 		for typ, f := range map[string]fate{e.Deleted: gone, e.Created: there, e.Restored: there} {
@@ -56,6 +68,16 @@ func newRoutes(domains preferences.Domains) (routes, error) {
 		}
 	}
 	return out, nil
+}
+
+// Topics are those that events are consumed from, sorted.
+func (c *Consumer) Topics() []string {
+	var topics []string
+	for from := range c.routes {
+		topics = append(topics, from.topic)
+	}
+	slices.Sort(topics)
+	return slices.Compact(topics)
 }
 
 // otherType is the label of every event that no route is for: a label must not
@@ -91,8 +113,11 @@ func (c *Consumer) handle(ctx context.Context, r events.Record, e events.Event) 
 }
 
 func (c *Consumer) apply(ctx context.Context, f fate, d preferences.Delivery, entity preferences.Entity, e events.Event) (fresh bool, err error) {
-	if f == there {
+	switch {
+	case f == there:
 		return c.Preferences.EntityRestored(ctx, d, entity, e.Time)
+	case entity.Type == preferences.UserType:
+		return c.Preferences.UserDeleted(ctx, d, entity.ID, e.Time)
 	}
 	fresh, open, err := c.Preferences.EntityDeleted(ctx, d, entity, e.Time)
 	if open {

@@ -24,15 +24,18 @@ func domains(t *testing.T, all ...preferences.Domain) preferences.Domains {
 
 func TestRoutes_OfTheDefaultDomains(t *testing.T) {
 	t.Parallel()
-	got, err := newRoutes(preferences.DefaultDomains())
+	got, err := newRoutes(preferences.DefaultDomains(), "user.events")
 	require.NoError(t, err)
 	account := route{entityType: "account", idField: "accountId", described: true}
+	user := route{entityType: "$user", idField: "userId", described: true}
 	back := account
 	back.fate = there
 	require.Equal(t, routes{
 		{"account.events", "account.deleted"}:  account,
 		{"account.events", "account.created"}:  back,
 		{"account.events", "account.restored"}: back,
+		{"user.events", "user.deleted"}:        user,
+		{"user.events", "user.created"}:        {fate: there, entityType: "$user", idField: "userId", described: true},
 	}, got)
 	require.Equal(t, "account.deleted", got.label("account.events", "account.deleted"))
 	for _, other := range []source{{"account.events", "account.renamed"}, {"other.events", "account.deleted"}, {"account.events", ""}} {
@@ -47,7 +50,7 @@ func TestRoutes_MayBeShared(t *testing.T) {
 		domain("favourites", "account", "account.events", "accountId", "account.deleted"),
 		domain("tickets", "ticket", "account.events", "id", "ticket.closed"),
 		preferences.Domain{Name: "silent", EntityType: "thing"},
-	))
+	), "")
 	require.NoError(t, err)
 	require.Len(t, got, 2)
 	require.False(t, got[source{"account.events", "ticket.closed"}].described)
@@ -63,7 +66,7 @@ func TestRoutes_RefuseTwoMeaningsOfOneEvent(t *testing.T) {
 			Topic: "account.events", IDField: "accountId", Deleted: "boat.deleted", Created: "account.deleted",
 		}},
 	} {
-		_, err := newRoutes(domains(t, first, second))
+		_, err := newRoutes(domains(t, first, second), "")
 		require.ErrorContains(t, err, "domain boats: events of type account.deleted on account.events", name)
 	}
 }

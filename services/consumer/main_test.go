@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 const (
 	accountEvents = "account.events"
+	userEvents    = "user.events"
 	deadLetters   = "preferences.dead-letters"
 )
 
@@ -74,7 +75,7 @@ func openAt(t *testing.T, url string, changes ...change) *house {
 	t.Cleanup(func() { require.NoError(t, admin.Close()) })
 	h := &house{prefs: preferences.New(preferences.Options{Store: store, Announcer: announcer}), store: store, admin: admin, log: &bytes.Buffer{}}
 	o := consumer.Options{
-		Preferences: h.prefs, Domains: preferences.DefaultDomains(), Store: store, Group: "prefsd", DeadLetters: deadLetters,
+		Preferences: h.prefs, Domains: preferences.DefaultDomains(), UserEvents: userEvents, Store: store, Group: "prefsd", DeadLetters: deadLetters,
 		Log: slog.New(slog.NewTextHandler(h.log, nil)), Sweep: func() { h.polls.Add(1) },
 		Record: func(s consumer.Sample) {
 			h.mu.Lock()

@@ -94,7 +94,11 @@ func (p *process) work(ctx context.Context) (err error) {
 		return fmt.Errorf("--database-url: %w", err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	client, err := kafka.Open(kafka.FromConfig(p.cfg.Kafka, "prefsd-"+service, append(p.domains.Topics(), p.cfg.Topics.Own()...)...))
+	topics := append(p.domains.Topics(), p.cfg.Topics.Own()...)
+	if users := p.cfg.Topics.UserEvents; users != "" {
+		topics = append(topics, users)
+	}
+	client, err := kafka.Open(kafka.FromConfig(p.cfg.Kafka, "prefsd-"+service, topics...))
 	if err != nil {
 		return err
 	}
@@ -126,12 +130,12 @@ func (p *process) outlet(client *kafka.Client) (*postgres.Outlet, error) {
 	}, p.log)
 }
 
-// consuming is the runner and, if any owner announces events, the group.
+// consuming is the runner and, if anybody announces events, the group.
 func (p *process) consuming(ctx context.Context, store *postgres.Store, client *kafka.Client) ([]part, error) {
 	prefs := preferences.New(preferences.Options{Store: store, Domains: p.domains, Announcer: p.announcer()})
 	runner := operations.NewRunner(operations.Options{Store: store, Sweeper: prefs, Owner: owner(), Log: p.log, Observe: p.metrics.turned})
 	consumer, err := New(Options{
-		Preferences: prefs, Domains: p.domains, Store: store, Group: p.cfg.Group, DeadLetters: p.cfg.Topics.DeadLetters,
+		Preferences: prefs, Domains: p.domains, UserEvents: p.cfg.Topics.UserEvents, Store: store, Group: p.cfg.Group, DeadLetters: p.cfg.Topics.DeadLetters,
 		Log: p.log, Sweep: runner.Poke, Record: p.metrics.record,
 	})
 	if err != nil {
@@ -139,7 +143,7 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	}
 	p.metrics.prepare(ctx, consumer.routes)
 	database := telemetry.Check{Name: "database", Ready: store.Ping}
-	topics := p.domains.Topics()
+	topics := consumer.Topics()
 	if len(topics) == 0 {
 		p.telemetry.ReadyWhen(database)
 		return []part{runner.Run}, nil

@@ -248,7 +248,7 @@ func TestDomainsOfAFileNeedNoCode(t *testing.T) {
 		"events":{"topic":"ticket.events","idField":"number","deleted":"ticket.closed","restored":"ticket.reopened"}}]`), 0o600))
 	url := pgtest.New(t)
 	h := openAt(t, url)
-	launch(t, url, broker.Addrs(), "--domains-file="+path)
+	launch(t, url, broker.Addrs(), "--domains-file="+path, "--topic-user-events=")
 	results := kafka.NewPublisher(newClient(t, broker.Addrs()), kafka.PublisherConfig{}).Publish(t.Context(), []outbox.Message{{
 		EventID: uuid.New(), Topic: "ticket.events", Key: []byte("T-1"),
 		Value: []byte(`{"eventType":"ticket.closed","eventId":"e1","timestamp":"2024-10-07T17:00:00Z","data":{"number":"T-1"}}`),

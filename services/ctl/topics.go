@@ -46,6 +46,9 @@ func TopicSpecs(t config.Topics, partitions, replicas int, retention time.Durati
 	}
 	var specs []kafka.TopicSpec
 	for _, name := range []string{t.AccountEvents, t.UserEvents, t.PreferencesEvents, t.PreferencesCleaned, t.DeadLetters} {
+		if name == "" {
+			continue // nobody announces users
+		}
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: replicas, Config: settings})
 	}
 	return specs
