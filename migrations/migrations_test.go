@@ -180,6 +180,9 @@ func TestTheSessionIsGivenBackAsItWas(t *testing.T) {
 	require.Zero(t, locks)
 }
 
+// beforeOperations is the last step without the table that a reader holds.
+const beforeOperations = 3
+
 func TestAStepGivesWayAndTriesAgain(t *testing.T) {
 	t.Parallel()
 	db := open(t, pgtest.New(t))
@@ -191,7 +194,7 @@ func TestAStepGivesWayAndTriesAgain(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() {
-		_, err := migrations.Down(t.Context(), db)
+		_, err := migrations.DownTo(t.Context(), db, beforeOperations)
 		done <- err
 	}()
 	gaveWay(t, db)
@@ -232,9 +235,9 @@ func TestACancelledMigrationEndsAndLeavesNoLock(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err = migrations.Down(ctx, db)
+	_, err = migrations.DownTo(ctx, db, beforeOperations)
 	require.Error(t, err)
 	require.NoError(t, reader.Rollback())
-	_, err = migrations.Down(t.Context(), db)
+	_, err = migrations.DownTo(t.Context(), db, beforeOperations)
 	require.NoError(t, err)
 }

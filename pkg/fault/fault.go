@@ -64,6 +64,8 @@ const (
 	ReasonAlreadyExists        Reason = "ALREADY_EXISTS"
 	ReasonPreconditionFailed   Reason = "PRECONDITION_FAILED"
 	ReasonPreconditionRequired Reason = "PRECONDITION_REQUIRED"
+	ReasonRequestInProgress    Reason = "REQUEST_IN_PROGRESS"
+	ReasonIdempotencyKeyReused Reason = "IDEMPOTENCY_KEY_REUSED"
 	ReasonUnavailable          Reason = "UNAVAILABLE"
 	ReasonOutcomeUnknown       Reason = "OUTCOME_UNKNOWN"
 	ReasonDeadlineExceeded     Reason = "DEADLINE_EXCEEDED"

@@ -18,16 +18,25 @@ const (
 	buckets       = 64
 	entityBuckets = int64(4242) << 32
 	userBuckets   = int64(4243) << 32
+	keyLocks      = int64(4244) << 32
 )
 
 func entityBucket(e preferences.Entity) int64 { return entityBuckets | bucket(e.Type, e.ID) }
 
 func userBucket(id string) int64 { return userBuckets | bucket(preferences.UserType, id) }
 
+// keyLock is the advisory lock of a caller's Idempotency-Key. Two keys that
+// share it, which is rare, keep each other out as if they were the same.
+func keyLock(user, key string) int64 { return keyLocks | hash(user, key) }
+
 func bucket(typ, id string) int64 {
+	return hash(typ, id) % buckets
+}
+
+func hash(a, b string) int64 {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(typ + "\x00" + id)) // a hash never fails
-	return int64(h.Sum32() % buckets)
+	_, _ = h.Write([]byte(a + "\x00" + b)) // a hash never fails
+	return int64(h.Sum32())
 }
 
 // guards takes the buckets of the items to add, ascending, and then looks for

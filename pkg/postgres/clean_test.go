@@ -81,7 +81,7 @@ func TestADeletedAccountCannotComeBackIntoAList(t *testing.T) {
 	require.Equal(t, []preferences.Entity{account("x")}, first.Skipped)
 	require.Empty(t, first.List.Items)
 
-	_, _, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "x"})
+	_, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "x"})
 	require.Equal(t, fault.ReasonEntityDeleted, fault.ReasonOf(err))
 
 	_, err = h.EntityRestored(t.Context(), delivery("e2"), account("x"), time.Now())

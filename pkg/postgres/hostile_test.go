@@ -110,11 +110,11 @@ func TestAttributesAreAnsweredAsTheyAreReadAtTheEdges(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, preferences.Summary{Total: len(values)}, again.Summary)
 	for i, it := range read.Items {
-		_, patched, err := h.Patch(t.Context(), "u", it.ID, alice, preferences.Terms{}, preferences.Patch{Attributes: json.RawMessage(`{"n":{"gone":null,"x":` + strings.TrimSpace(values[i]) + `}}`)})
+		patched, err := h.Patch(t.Context(), "u", it.ID, alice, preferences.Terms{}, preferences.Patch{Attributes: json.RawMessage(`{"n":{"gone":null,"x":` + strings.TrimSpace(values[i]) + `}}`)})
 		require.NoError(t, err)
 		stored, _, err := h.Item(t.Context(), "u", it.ID)
 		require.NoError(t, err)
-		require.Equal(t, patched, stored, values[i])
+		require.Equal(t, patched.List.Item(it.ID), stored, values[i])
 	}
 }
 
@@ -127,43 +127,43 @@ func TestWritesOfAListThatShowsGaps(t *testing.T) {
 		shown []string
 	}{
 		"its own rank is no move": {func(h *house, l preferences.List) error {
-			_, it, err := h.Patch(t.Context(), "u", l.Items[1].ID, alice, preferences.Terms{}, preferences.Patch{Order: rank(2)})
-			if err == nil && it.Order != 3 {
+			res, err := h.Patch(t.Context(), "u", l.Items[1].ID, alice, preferences.Terms{}, preferences.Patch{Order: rank(2)})
+			if it := res.List.Item(l.Items[1].ID); err == nil && it.Order != 3 {
 				err = fmt.Errorf("answered %d", it.Order)
 			}
 			return err
 		}, []string{"a:1", "c:3", "e:5"}},
 		"attributes keep the gaps": {func(h *house, l preferences.List) error {
-			_, it, err := h.Patch(t.Context(), "u", l.Items[1].ID, alice, preferences.Terms{}, preferences.Patch{Attributes: attributes, Order: rank(2)})
-			if err == nil && it.Order != 3 {
+			res, err := h.Patch(t.Context(), "u", l.Items[1].ID, alice, preferences.Terms{}, preferences.Patch{Attributes: attributes, Order: rank(2)})
+			if it := res.List.Item(l.Items[1].ID); err == nil && it.Order != 3 {
 				err = fmt.Errorf("answered %d", it.Order)
 			}
 			return err
 		}, []string{"a:1", `c:3{"f": 1}`, "e:5"}},
 		"a move closes them": {func(h *house, l preferences.List) error {
-			_, _, err := h.Patch(t.Context(), "u", l.Items[2].ID, alice, preferences.Terms{}, preferences.Patch{Order: rank(1)})
+			_, err := h.Patch(t.Context(), "u", l.Items[2].ID, alice, preferences.Terms{}, preferences.Patch{Order: rank(1)})
 			return err
 		}, []string{"e:1", "a:2", "c:3"}},
 		"a shown number is not a rank": {func(h *house, l preferences.List) error {
-			_, _, err := h.Patch(t.Context(), "u", l.Items[2].ID, alice, preferences.Terms{}, preferences.Patch{Order: rank(5)})
+			_, err := h.Patch(t.Context(), "u", l.Items[2].ID, alice, preferences.Terms{}, preferences.Patch{Order: rank(5)})
 			if fault.CodeOf(err) != fault.Invalid {
 				return fmt.Errorf("5 is outside the list of 3, and was answered %w", err)
 			}
 			return nil
 		}, []string{"a:1", "c:3", "e:5"}},
 		"a new item at a rank closes them": {func(h *house, _ preferences.List) error {
-			_, it, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "n", Order: rank(2)})
-			if err == nil && it.Order != 2 {
+			res, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "n", Order: rank(2)})
+			if it := res.List.Of("n"); err == nil && it.Order != 2 {
 				err = fmt.Errorf("answered %d", it.Order)
 			}
 			return err
 		}, []string{"a:1", "n:2", "c:3", "e:4"}},
 		"a new item at the end closes them": {func(h *house, _ preferences.List) error {
-			_, _, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "n"})
+			_, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "n"})
 			return err
 		}, []string{"a:1", "c:2", "e:3", "n:4"}},
 		"a rank beyond the end is refused": {func(h *house, _ preferences.List) error {
-			_, _, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "n", Order: rank(5)})
+			_, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "n", Order: rank(5)})
 			if fault.CodeOf(err) != fault.Invalid {
 				return fmt.Errorf("answered %w", err)
 			}

@@ -12,7 +12,8 @@ import (
 )
 
 // record is everything that a version writes once its head is bumped: rows,
-// history, event and the commit. Nobody can write one part without the others.
+// history and event. Nobody can write one part without the others; the commit
+// follows.
 func (s *Store) record(ch preferences.Changes, by preferences.By) ([]step, error) {
 	l, at := ch.Next, ch.Next.UpdateTime
 	delta, err := json.Marshal(ch.Delta)
@@ -27,7 +28,7 @@ func (s *Store) record(ch preferences.Changes, by preferences.By) ([]step, error
 	if err != nil {
 		return nil, err
 	}
-	steps := make([]step, 0, 6)
+	steps := make([]step, 0, 7)
 	if len(ch.Delete) > 0 {
 		steps = append(steps, run("del", ch.Delete))
 	}
@@ -39,7 +40,7 @@ func (s *Store) record(ch preferences.Changes, by preferences.By) ([]step, error
 	}
 	return append(steps,
 		run("change", l.ID, l.Version, at, string(by.Action), by.Actor, by.RequestID, by.Forced, l.Gaps, string(delta)),
-		emitted, run(commit)), nil
+		emitted), nil
 }
 
 func updateRows(rows []preferences.RowUpdate, at time.Time) step {

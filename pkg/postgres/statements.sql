@@ -9,6 +9,42 @@ begin isolation level read committed
 commit
 -- name: rollback
 rollback
+-- name: point
+savepoint point
+-- name: undo
+rollback to savepoint point
+
+-- name: keyguard
+-- $1 key: holds if no other transaction has taken the Idempotency-Key; it never waits
+select 1 / pg_try_advisory_xact_lock($1)::int
+
+-- name: kept
+-- $1 user, $2 key, $3 retention in seconds: in a statement after the guard, whose snapshot is younger
+select fingerprint, status, headers, body, operation_id from idempotency_keys
+where user_id = $1 and key = $2 and created_at > now() - make_interval(secs => $3)
+
+-- name: keep
+-- $1 user, $2 key, $3 fingerprint, $4 status, $5 headers, $6 body, $7 operation: what is there by now is past its time, or
+-- belongs to a request that failed
+insert into idempotency_keys (user_id, key, fingerprint, status, headers, body, operation_id)
+values ($1, $2, $3, $4, $5::text::jsonb, $6, $7)
+on conflict (user_id, key) do update set fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers,
+  body = excluded.body, operation_id = excluded.operation_id, created_at = now()
+
+-- name: keyprune
+-- $1 retention in seconds, $2 at most so many
+with old as (
+  delete from idempotency_keys where ctid = any(array(
+    select ctid from idempotency_keys where created_at <= now() - make_interval(secs => $1) limit $2 for update skip locked)) returning 1)
+select count(*) from old
+
+-- name: cleaning
+-- $1 operation
+select state from operations where id = $1
+
+-- name: cleanedlists
+-- $1 operation: whom it took an item from, once for each list
+select l.user_id from changes c join preference_lists l using (list_id) where c.operation_id = $1
 
 -- name: head
 -- $1 user, $2 domain: what If-None-Match needs

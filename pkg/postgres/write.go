@@ -46,30 +46,31 @@ type write struct {
 }
 
 func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
-	var stored preferences.List
-	if err := send(ctx, w.conn, readList(w.key, &stored)); err != nil {
-		return preferences.Result{}, err
-	}
-	if stored.ID == 0 && w.key.Item != uuid.Nil {
-		return preferences.Result{}, preferences.NotFound()
+	stored, earlier, err := w.read(ctx)
+	if err != nil || earlier != nil {
+		return preferences.Result{Answer: earlier}, err
 	}
 	w.key.Domain = stored.Domain
 	changes, _, err := w.plan(stored, nil)
-	if err != nil || changes.Empty() {
-		return result(stored, changes, nil), err
+	if err != nil {
+		return preferences.Result{}, err
+	}
+	if changes.Empty() {
+		return w.nothing(ctx, result(stored, changes, nil))
 	}
 	if w.first = stored.ID == 0; w.first {
 		return w.locked(ctx)
 	}
-	record, err := w.store.record(changes, w.by)
+	res := result(changes.Next, changes, nil)
+	record, err := w.record(&res, changes)
 	if err != nil {
 		return preferences.Result{}, err
 	}
-	steps := append([]step{run("begin"), guardHead(stored, changes)}, guards(changes.Insert)...)
-	err = send(ctx, w.conn, append(steps, record...)...)
+	steps := append(w.begin(), guardHead(stored, changes))
+	err = send(ctx, w.conn, slices.Concat(steps, guards(changes.Insert), record)...)
 	if overtaken(err) && w.by.Conditional {
 		// The list is not what the client saw: 412 needs no lock.
-		if err := send(ctx, w.conn, run("rollback"), w.readList(&stored)); err != nil {
+		if err := send(ctx, w.conn, w.undo(), w.readList(&stored)); err != nil {
 			return preferences.Result{}, err
 		}
 		if _, err := w.decide(stored); err != nil {
@@ -78,10 +79,24 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 		return w.locked(ctx)
 	}
 	if overtaken(err) || refused(err, "guardlive") {
-		return w.locked(ctx, run("rollback"))
+		return w.locked(ctx, w.undo())
 	}
 	w.wrote = err == nil
-	return result(changes.Next, changes, nil), err
+	return res, err
+}
+
+// read reads the list, or what the same request was answered before.
+func (w *write) read(ctx context.Context) (stored preferences.List, earlier *preferences.Answer, err error) {
+	list := readList(w.key, &stored)
+	if w.by.Once == nil {
+		err = send(ctx, w.conn, list)
+	} else {
+		earlier, err = w.claim(ctx, list)
+	}
+	if err == nil && earlier == nil && stored.ID == 0 && w.key.Item != uuid.Nil {
+		err = preferences.NotFound()
+	}
+	return stored, earlier, err
 }
 
 // readList reads the list by its user and domain, also where the key names an
@@ -97,8 +112,11 @@ func (w *write) locked(ctx context.Context, before ...step) (preferences.Result,
 		return preferences.Result{}, err
 	}
 	changes, _, err := w.plan(stored, nil)
-	if err != nil || changes.Empty() {
-		return result(stored, changes, nil), err
+	if err != nil {
+		return preferences.Result{}, err
+	}
+	if changes.Empty() {
+		return w.nothing(ctx, result(stored, changes, nil))
 	}
 	var dead []preferences.Entity
 	if adds := guards(changes.Insert); adds != nil {
@@ -109,19 +127,22 @@ func (w *write) locked(ctx context.Context, before ...step) (preferences.Result,
 	}
 	var skipped []preferences.Entity
 	if len(dead) > 0 {
-		changes, skipped, err = w.plan(stored, dead)
-		if err != nil || changes.Empty() {
-			return result(stored, changes, skipped), err
+		if changes, skipped, err = w.plan(stored, dead); err != nil {
+			return preferences.Result{}, err
+		}
+		if changes.Empty() {
+			return w.nothing(ctx, result(stored, changes, skipped))
 		}
 	}
-	record, err := w.store.record(changes, w.by)
+	res := result(changes.Next, changes, skipped)
+	record, err := w.record(&res, changes)
 	if err != nil {
 		return preferences.Result{}, err
 	}
 	// The guard always holds here: one statement serves both paths.
 	err = send(ctx, w.conn, append([]step{guardHead(stored, changes)}, record...)...)
 	w.wrote = err == nil
-	return result(changes.Next, changes, skipped), err
+	return res, err
 }
 
 // lock begins a transaction, locks the head and reads the list. Locking and
@@ -131,22 +152,39 @@ func (w *write) lock(ctx context.Context, before []step) (preferences.List, erro
 	var stored preferences.List
 	lock := []step{run("lock", w.key.UserID, w.key.Domain), w.readList(&stored)}
 	if !w.first {
-		err := send(ctx, w.conn, slices.Concat(before, []step{run("begin")}, lock)...)
+		err := send(ctx, w.conn, slices.Concat(before, w.begin(), lock)...)
 		if err != nil || stored.ID != 0 || w.key.Item != uuid.Nil {
 			return stored, err
 		}
-		before = []step{run("rollback")} // the list was erased since it was read
+		before = []step{w.undo()} // the list was erased since it was read
 	}
 	user := preferences.Entity{Type: preferences.UserType, ID: w.key.UserID}
 	create := []step{
-		run("begin"), bucketShared([]int64{userBucket(user.ID)}), run("guardlive", []string{user.Type}, []string{user.ID}),
+		bucketShared([]int64{userBucket(user.ID)}), run("guardlive", []string{user.Type}, []string{user.ID}),
 		run("ensure", w.key.UserID, w.key.Domain),
 	}
-	err := send(ctx, w.conn, slices.Concat(before, create, lock)...)
+	err := send(ctx, w.conn, slices.Concat(before, w.begin(), create, lock)...)
 	if refused(err, "guardlive") {
 		err = fault.New(fault.Denied, fault.ReasonUserDeleted, "The user has been deleted.")
 	}
 	return stored, err
+}
+
+// begin opens the transaction of a write. One that happens once is in it by
+// then, because its key is.
+func (w *write) begin() []step {
+	if w.by.Once != nil {
+		return nil
+	}
+	return []step{run("begin")}
+}
+
+// undo takes back what a batch did that was refused, and keeps the key.
+func (w *write) undo() step {
+	if w.by.Once != nil {
+		return run("undo")
+	}
+	return run("rollback")
 }
 
 // plan asks what is wanted and compares. Dead entities are left out, unless

@@ -72,11 +72,11 @@ func TestRoundTripsOfTheHotOperations(t *testing.T) {
 		"replace unchanged": {1, func() error { h.save(t, "u", ids...); return nil }},
 		"replace one move":  {2, func() error { h.save(t, "u", "b", "a", "c", "d"); return nil }},
 		"patch": {2, func() error {
-			_, _, err := h.Patch(t.Context(), "u", l.Items[2].ID, alice, preferences.Terms{}, preferences.Patch{Attributes: json.RawMessage(`{"x":1}`)})
+			_, err := h.Patch(t.Context(), "u", l.Items[2].ID, alice, preferences.Terms{}, preferences.Patch{Attributes: json.RawMessage(`{"x":1}`)})
 			return err
 		}},
 		"move": {2, func() error {
-			_, _, err := h.Patch(t.Context(), "u", l.Items[3].ID, alice, preferences.Terms{}, preferences.Patch{Order: &order})
+			_, err := h.Patch(t.Context(), "u", l.Items[3].ID, alice, preferences.Terms{}, preferences.Patch{Order: &order})
 			return err
 		}},
 		"first write": {4, func() error { h.save(t, "new", ids...); return nil }},
@@ -104,24 +104,24 @@ func TestEveryKindOfWriteKeepsTheListDense(t *testing.T) {
 	require.Equal(t, []string{"a:1", "c:2", "d:3"}, h.shown(t, "u"))
 
 	two := 2
-	_, it, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "e", Order: &two})
+	res, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "e", Order: &two})
 	require.NoError(t, err)
-	require.Equal(t, 2, it.Order)
+	require.Equal(t, 2, res.List.Of("e").Order)
 	require.Equal(t, []string{"a:1", "e:2", "c:3", "d:4"}, h.shown(t, "u"))
 
 	one := 1
-	_, it, err = h.Patch(t.Context(), "u", id("d"), alice, preferences.Terms{}, preferences.Patch{Order: &one, Attributes: json.RawMessage(`{"f":true}`)})
+	res, err = h.Patch(t.Context(), "u", id("d"), alice, preferences.Terms{}, preferences.Patch{Order: &one, Attributes: json.RawMessage(`{"f":true}`)})
 	require.NoError(t, err)
-	require.Equal(t, 1, it.Order)
+	require.Equal(t, 1, res.List.Item(id("d")).Order)
 	require.Equal(t, []string{`d:1{"f": true}`, "a:2", "e:3", "c:4"}, h.shown(t, "u"))
 
 	h.save(t, "u", "c", "d", "x")
 	require.Equal(t, []string{"c:1", `d:2{"f": true}`, "x:3"}, h.shown(t, "u"))
 
-	_, _, err = h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "c"})
+	_, err = h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "c"})
 	require.Equal(t, fault.Exists, fault.CodeOf(err))
 	five := 5
-	_, _, err = h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "y", Order: &five})
+	_, err = h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "y", Order: &five})
 	require.Equal(t, fault.Invalid, fault.CodeOf(err))
 	_, err = h.Delete(t.Context(), "u", id("b"), alice, preferences.Terms{})
 	require.Equal(t, fault.NotFound, fault.CodeOf(err))
@@ -190,7 +190,7 @@ func TestConcurrentPatchesOfDifferentItemsAllSurvive(t *testing.T) {
 	errs := make([]error, n)
 	for i := range n {
 		wg.Go(func() {
-			_, _, errs[i] = h.Patch(t.Context(), "u", l.Items[i].ID, alice, preferences.Terms{}, preferences.Patch{Attributes: json.RawMessage(`{"seen":true}`)})
+			_, errs[i] = h.Patch(t.Context(), "u", l.Items[i].ID, alice, preferences.Terms{}, preferences.Patch{Attributes: json.RawMessage(`{"seen":true}`)})
 		})
 	}
 	wg.Wait()
@@ -214,6 +214,6 @@ func TestTheLargestListIsWrittenAndMoved(t *testing.T) {
 	res := h.save(t, "u", ids...)
 	require.Equal(t, preferences.MaxItems, res.Summary.Updated)
 
-	_, _, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "one-more"})
+	_, err := h.Create(t.Context(), "u", "accounts", alice, preferences.Terms{}, preferences.Input{EntityID: "one-more"})
 	require.Equal(t, fault.ReasonTooManyItems, fault.ReasonOf(err))
 }

@@ -88,21 +88,19 @@ func (s *Service) CleanOrphaned(ctx context.Context, by By, e Entity, reorder bo
 		return Cleaned{}, fault.New(fault.Unprocessable, fault.ReasonUnknownEntityType, "No domain lists entities of this type.").
 			Violating(fault.Violation{Field: "entityType", Description: "must be the entity type of a configured domain"})
 	}
+	once, err := by.Once.of(ActionClean, e, reorder)
+	if err != nil {
+		return Cleaned{}, err
+	}
+	by.Once = once
 	id := NewID()
 	c := Clean{
 		ID: id, Entity: e, Cause: "operation:" + id.String(), Actor: by.Actor, Reorder: reorder,
 		Owner: "request:" + by.RequestID, Lease: requestLease,
 	}
-	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		at, err := tx.StateTime(ctx, e)
-		if err != nil {
-			return err
-		}
-		c.StateAt = at
-		return tx.OpenClean(ctx, c)
-	})
-	if err != nil {
-		return Cleaned{}, err
+	earlier, done, err := s.openClean(ctx, by, &c)
+	if err != nil || done {
+		return earlier, err
 	}
 	out := Cleaned{AffectedUsers: []string{}}
 	err = s.Sweep(ctx, c, func(touched []events.TouchedList) {
@@ -112,6 +110,28 @@ func (s *Service) CleanOrphaned(ctx context.Context, by By, e Entity, reorder bo
 	slices.Sort(out.AffectedUsers)
 	out.AffectedUsers = slices.Compact(out.AffectedUsers)
 	return out, err
+}
+
+// openClean makes the operation of a request, which is what makes it certain
+// that it will be done: a key is kept with it. A request that was done before
+// opens nothing.
+func (s *Service) openClean(ctx context.Context, by By, c *Clean) (earlier Cleaned, done bool, err error) {
+	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		var err error
+		if by.Once != nil {
+			if earlier, done, err = tx.Repeated(ctx, by); err != nil || done {
+				return err
+			}
+			if err := tx.KeepClean(ctx, by, c.ID); err != nil {
+				return err
+			}
+		}
+		if c.StateAt, err = tx.StateTime(ctx, c.Entity); err != nil {
+			return err
+		}
+		return tx.OpenClean(ctx, *c)
+	})
+	return earlier, done, err
 }
 
 // requestLease is how long a request that cleans may be silent before the

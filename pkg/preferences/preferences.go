@@ -92,6 +92,21 @@ func (l *List) Number() {
 	}
 }
 
+// Item returns the item with that id; the zero value if there is none.
+func (l List) Item(id uuid.UUID) Item { return l.find(func(it Item) bool { return it.ID == id }) }
+
+// Of returns the item of an entity; the zero value if there is none.
+func (l List) Of(entityID string) Item {
+	return l.find(func(it Item) bool { return it.EntityID == entityID })
+}
+
+func (l List) find(is func(Item) bool) Item {
+	if at := slices.IndexFunc(l.Items, is); at >= 0 {
+		return l.Items[at]
+	}
+	return Item{}
+}
+
 // index returns where the item with that id stands, or -1.
 func (l List) index(id uuid.UUID) int {
 	return slices.IndexFunc(l.Items, func(it Item) bool { return it.ID == id })

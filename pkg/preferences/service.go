@@ -49,6 +49,8 @@ func New(o Options) *Service {
 type Terms struct {
 	Conditions precondition.Conditions
 	Force      bool // override the conditions; recorded in the history
+
+	required bool // a write without a condition is refused
 }
 
 // Head returns a list without its items, enough for its tag.
@@ -86,7 +88,7 @@ func (s *Service) Replace(ctx context.Context, userID, domain string, by By, ter
 	if err != nil {
 		return Result{}, err
 	}
-	by, err = s.admit(by, ActionReplace, terms)
+	by, terms, err = s.admit(by, ActionReplace, terms, domain, wanted)
 	if err != nil {
 		return Result{}, err
 	}
@@ -99,32 +101,24 @@ func (s *Service) Replace(ctx context.Context, userID, domain string, by By, ter
 }
 
 // Create adds one item, at the end if the input names no order.
-func (s *Service) Create(ctx context.Context, userID, domain string, by By, terms Terms, in Input) (Result, Item, error) {
+func (s *Service) Create(ctx context.Context, userID, domain string, by By, terms Terms, in Input) (Result, error) {
 	d, err := s.domains.Find(domain)
 	if err != nil {
-		return Result{}, Item{}, err
+		return Result{}, err
 	}
 	v := violations{at: alone}
 	add := d.wanted(&v, in)
 	v.order(in, in)
 	if err := v.err(); err != nil {
-		return Result{}, Item{}, err
+		return Result{}, err
 	}
-	if by, err = s.admit(by, ActionCreate, terms); err != nil {
-		return Result{}, Item{}, err
+	if by, terms, err = s.admit(by, ActionCreate, terms, domain, add, in.Order); err != nil {
+		return Result{}, err
 	}
 	by.Strict = true
-	res, err := s.store.Write(ctx, Key{UserID: userID, Domain: domain}, by, func(stored List) ([]Wanted, error) {
+	return s.store.Write(ctx, Key{UserID: userID, Domain: domain}, by, func(stored List) ([]Wanted, error) {
 		return create(stored, terms, in.Order, add)
 	})
-	if err != nil {
-		return Result{}, Item{}, err
-	}
-	at := slices.IndexFunc(res.List.Items, func(it Item) bool { return it.Entity() == add.Entity() })
-	if at < 0 {
-		return Result{}, Item{}, fmt.Errorf("create %s: the written list lacks it", add.EntityID)
-	}
-	return res, res.List.Items[at], nil
 }
 
 func create(stored List, terms Terms, order *int, add Wanted) ([]Wanted, error) {
@@ -151,24 +145,24 @@ func create(stored List, terms Terms, order *int, add Wanted) ([]Wanted, error) 
 type Patch struct {
 	Attributes json.RawMessage // a JSON merge patch (RFC 7396)
 	Order      *int            // the item's new rank, 1..n
+
+	// Identifies refuses a request that means another item than the stored one;
+	// nil: the request does not say.
+	Identifies func(it Item, domain string) error
 }
 
 // Patch changes attributes and rank of one item; the other items move round it.
-func (s *Service) Patch(ctx context.Context, userID string, id uuid.UUID, by By, terms Terms, p Patch) (Result, Item, error) {
+func (s *Service) Patch(ctx context.Context, userID string, id uuid.UUID, by By, terms Terms, p Patch) (Result, error) {
 	if err := p.check(); err != nil {
-		return Result{}, Item{}, err
+		return Result{}, err
 	}
-	by, err := s.admit(by, ActionUpdate, terms)
+	by, terms, err := s.admit(by, ActionUpdate, terms, id, p.Order, p.Attributes)
 	if err != nil {
-		return Result{}, Item{}, err
+		return Result{}, err
 	}
-	res, err := s.store.Write(ctx, Key{UserID: userID, Item: id}, by, func(stored List) ([]Wanted, error) {
+	return s.store.Write(ctx, Key{UserID: userID, Item: id}, by, func(stored List) ([]Wanted, error) {
 		return p.apply(stored, id, terms)
 	})
-	if err != nil {
-		return Result{}, Item{}, err
-	}
-	return res, res.List.Items[res.List.index(id)], nil
 }
 
 func (p Patch) check() error {
@@ -188,6 +182,11 @@ func (p Patch) apply(stored List, id uuid.UUID, terms Terms) ([]Wanted, error) {
 	at := stored.index(id)
 	if at < 0 {
 		return nil, NotFound()
+	}
+	if p.Identifies != nil {
+		if err := p.Identifies(stored.Items[at], stored.Domain); err != nil {
+			return nil, err
+		}
 	}
 	wanted := stored.Wanted()
 	if p.Order != nil && *p.Order > len(wanted) {
@@ -213,7 +212,7 @@ func (p Patch) apply(stored List, id uuid.UUID, terms Terms) ([]Wanted, error) {
 
 // Delete removes one item; the gap closes.
 func (s *Service) Delete(ctx context.Context, userID string, id uuid.UUID, by By, terms Terms) (Result, error) {
-	by, err := s.admit(by, ActionDelete, terms)
+	by, terms, err := s.admit(by, ActionDelete, terms, id)
 	if err != nil {
 		return Result{}, err
 	}
@@ -229,16 +228,15 @@ func (s *Service) Delete(ctx context.Context, userID string, id uuid.UUID, by By
 	})
 }
 
-// admit completes what the history will say, and refuses a write without a
-// condition where one is required.
-func (s *Service) admit(by By, action Action, terms Terms) (By, error) {
-	if s.requireCondition && terms.Conditions.Empty() && !terms.Force {
-		return by, fault.New(fault.PreconditionRequired, fault.ReasonPreconditionRequired,
-			"Send If-Match with the ETag that you last read, so that no change of another tab is overwritten.")
-	}
+// admit completes what the history will say and what the write is subject to.
+// What the request means, its conditions aside, is the parts.
+func (s *Service) admit(by By, action Action, terms Terms, parts ...any) (By, Terms, error) {
 	by.Action, by.Forced = action, terms.Force
-	by.Conditional = !terms.Conditions.Empty() && !terms.Force
-	return by, nil
+	by.Conditional = !terms.Force && (s.requireCondition || !terms.Conditions.Empty())
+	terms.required = s.requireCondition
+	var err error
+	by.Once, err = by.Once.of(append(parts, action, terms.Force)...)
+	return by, terms, err
 }
 
 func (t Terms) judgeList(l List) error {
@@ -250,6 +248,10 @@ func (t Terms) judgeItem(it Item) error {
 }
 
 func (t Terms) judge(current string, exists bool, resource string, modified time.Time) error {
+	if t.required && !t.Force && t.Conditions.Empty() {
+		return fault.New(fault.PreconditionRequired, fault.ReasonPreconditionRequired,
+			"Send If-Match with the ETag that you last read, so that no change of another tab is overwritten.")
+	}
 	if t.Force || t.Conditions.ForWrite(current, exists) == precondition.Proceed {
 		return nil
 	}

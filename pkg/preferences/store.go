@@ -37,6 +37,7 @@ type By struct {
 	Forced      bool   // preconditions were overridden
 	Conditional bool   // decide judges a precondition
 	Strict      bool   // adding a deleted entity is an error instead of being skipped
+	Once        *Once  // the write happens once, however often it is sent; nil: each time
 }
 
 // Decide computes the list that a writer wants from the one that is stored. It
@@ -49,6 +50,10 @@ type Result struct {
 	List    List
 	Summary Summary
 	Skipped []Entity
+
+	// Answer is set for a write that happens once: what it was answered the first
+	// time. The rest is empty if that was earlier.
+	Answer *Answer
 }
 
 // Store is the port to the database. There are three ways in: the reads, Write
@@ -69,7 +74,8 @@ type Store interface {
 	// behind them.
 	Audit(ctx context.Context, r AuditRange) (found []AuditEvent, more bool, err error)
 	// Write is the one way in which a list changes: rows, history and event in
-	// one commit, decided on the very version that it replaces.
+	// one commit, decided on the very version that it replaces. One that happens
+	// once keeps its answer in that commit, also if nothing changes.
 	Write(ctx context.Context, key Key, by By, decide Decide) (Result, error)
 	// Update runs fn in one READ COMMITTED transaction. It may run fn again, so
 	// fn assigns results and makes no network call.
@@ -90,6 +96,13 @@ type Tx interface {
 	// StateTime is the time at which an operator's state of the entity takes
 	// effect: now, and after every state that is known.
 	StateTime(ctx context.Context, e Entity) (time.Time, error)
+	// Repeated returns what an earlier request with the same key has cleaned; done
+	// is false if there was none that succeeded. Until the transaction ends nobody
+	// else gets past it with the key. A request that is still under way is Aborted,
+	// one that meant something else is Unprocessable.
+	Repeated(ctx context.Context, by By) (earlier Cleaned, done bool, err error)
+	// KeepClean remembers that the request with the key is the operation.
+	KeepClean(ctx context.Context, by By, operation uuid.UUID) error
 	// OpenClean inserts the operation that stands for a clean; with an owner, it
 	// holds the lease.
 	OpenClean(ctx context.Context, c Clean) error

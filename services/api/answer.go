@@ -39,7 +39,7 @@ func recycle(buf *[]byte) {
 	}
 }
 
-// answer writes a body.
+// answer spells a body and writes it.
 func answer(c echo.Context, status int, body any) error { return answerAs(c, status, typeJSON, body) }
 
 func answerAs(c echo.Context, status int, contentType []string, body any) error {

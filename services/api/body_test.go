@@ -265,17 +265,3 @@ func TestAConditionThatIsNotKnownIsRefused(t *testing.T) {
 		}
 	})
 }
-
-// TestCase104_AnIdempotencyKeyIsRefused: a promise that cannot be kept yet.
-func TestCase104_AnIdempotencyKeyIsRefused(t *testing.T) {
-	w := begin(t)
-	alice := w.as("alice")
-	id := alice.save("kept").Preferences[0].ID
-	w.unchanged(func() {
-		for _, route := range w.writes(id) {
-			p := route.send(t, strings.NewReader(`{}`), "Idempotency-Key", `"k"`).fails(http.StatusBadRequest, "INVALID_FIELD", "Idempotency-Key")
-			require.Contains(t, p.Error.Message, "not supported yet")
-		}
-		alice.send(http.MethodDelete, "/preferences/"+id, "", "Idempotency-Key", "").fails(http.StatusBadRequest, "INVALID_FIELD", "Idempotency-Key")
-	})
-}

@@ -74,9 +74,3 @@ func answerRead(c echo.Context, tag string, body any) error {
 	readHeaders(c, tag)
 	return answer(c, http.StatusOK, body)
 }
-
-// answerWrite answers a write; the tag is that of the new state.
-func answerWrite(c echo.Context, status int, tag string, body any) error {
-	c.Response().Header()[headerETag] = []string{quoted(tag)}
-	return answer(c, status, body)
-}

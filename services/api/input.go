@@ -98,8 +98,12 @@ func (patchInput) OutputOnly() []string {
 	return []string{"createTime", "updateTime", "version", "etag"}
 }
 
-func (in patchInput) patch() preferences.Patch {
-	return preferences.Patch{Attributes: in.Attributes, Order: in.Order}
+func (in patchInput) patch(userID string) preferences.Patch {
+	p := preferences.Patch{Attributes: in.Attributes, Order: in.Order}
+	if in.namesItem() {
+		p.Identifies = func(it preferences.Item, domain string) error { return in.identifies(userID, it, domain) }
+	}
+	return p
 }
 
 // namesItem says whether the body speaks of what cannot change.

@@ -41,12 +41,14 @@ func (s *server) create(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	res, it, err := s.prefs.Create(c.Request().Context(), userOf(c), in.domain(), byOf(c), terms, in.input())
-	if err != nil {
-		return err
-	}
-	c.Response().Header().Set(echo.HeaderLocation, "/"+resourceName(it.ID))
-	return answerItem(c, http.StatusCreated, it, res.List.Domain)
+	return change(c, func(by preferences.By) (preferences.Result, error) {
+		return s.prefs.Create(c.Request().Context(), userOf(c), in.domain(), by, terms, in.input())
+	}, func(res preferences.Result) reply {
+		it := res.List.Of(in.EntityID)
+		out := itemReply(http.StatusCreated, it, res.List.Domain)
+		out.header[echo.HeaderLocation] = "/" + resourceName(it.ID)
+		return out
+	})
 }
 
 // patch answers PATCH /preferences/{id}.
@@ -63,33 +65,11 @@ func (s *server) patch(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.identified(c, id, in); err != nil {
-		return err
-	}
-	res, it, err := s.prefs.Patch(c.Request().Context(), userOf(c), id, byOf(c), terms, in.patch())
-	if err != nil {
-		return err
-	}
-	return answerItem(c, http.StatusOK, it, res.List.Domain)
-}
-
-// identified compares what a patch says about the item's identity with the
-// stored item. None of it ever changes, so reading it beforehand is safe.
-func (s *server) identified(c echo.Context, id uuid.UUID, in patchInput) error {
-	if !in.namesItem() {
-		return nil
-	}
-	it, domain, err := s.prefs.Item(c.Request().Context(), userOf(c), id)
-	if err != nil {
-		return err
-	}
-	return in.identifies(userOf(c), it, domain)
-}
-
-// answerItem answers a write of one item.
-func answerItem(c echo.Context, status int, it preferences.Item, domain string) error {
-	tag := it.ETag()
-	return answerWrite(c, status, tag, preferenceJSON{it, domain, tag})
+	return change(c, func(by preferences.By) (preferences.Result, error) {
+		return s.prefs.Patch(c.Request().Context(), userOf(c), id, by, terms, in.patch(userOf(c)))
+	}, func(res preferences.Result) reply {
+		return itemReply(http.StatusOK, res.List.Item(id), res.List.Domain)
+	})
 }
 
 // remove answers DELETE /preferences/{id}.
@@ -102,10 +82,9 @@ func (s *server) remove(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.prefs.Delete(c.Request().Context(), userOf(c), id, byOf(c), terms); err != nil {
-		return err
-	}
-	return c.NoContent(http.StatusNoContent)
+	return change(c, func(by preferences.By) (preferences.Result, error) {
+		return s.prefs.Delete(c.Request().Context(), userOf(c), id, by, terms)
+	}, func(preferences.Result) reply { return reply{status: http.StatusNoContent} })
 }
 
 // idLength is that of the one spelling of ids that counts.

@@ -74,13 +74,9 @@ func (s *server) batchReplace(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := s.prefs.Replace(c.Request().Context(), userOf(c), in.Domain, byOf(c), terms, wanted)
-	if err != nil {
-		return err
-	}
-	middleware.Of(c).Skipped = len(res.Skipped)
-	tag := res.List.ETag()
-	return answerWrite(c, http.StatusOK, tag, replacedJSON{res, tag})
+	return change(c, func(by preferences.By) (preferences.Result, error) {
+		return s.prefs.Replace(c.Request().Context(), userOf(c), in.Domain, by, terms, wanted)
+	}, listReply)
 }
 
 // cleanOrphaned answers POST /preferences:cleanOrphaned.
@@ -93,7 +89,9 @@ func (s *server) cleanOrphaned(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.prefs.CleanOrphaned(c.Request().Context(), byOf(c), entity, in.reorder())
+	by := byOf(c)
+	by.Once = onceOf(c, nil)
+	done, err := s.prefs.CleanOrphaned(c.Request().Context(), by, entity, in.reorder())
 	if err != nil {
 		return err
 	}

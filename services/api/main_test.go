@@ -163,7 +163,7 @@ func (w *world) sound() {
 func (w *world) rows() string {
 	w.Helper()
 	var all strings.Builder
-	for _, table := range []string{"preference_lists", "preferences", "changes", "deleted_entities", "outbox", "operations", "operation_steps", "inbox"} {
+	for _, table := range []string{"preference_lists", "preferences", "changes", "deleted_entities", "outbox", "operations", "operation_steps", "inbox", "idempotency_keys"} {
 		var text sql.NullString
 		query := "select string_agg(x::text, E'\\n' order by x::text) from " + table + " x"
 		require.NoError(w, w.db.QueryRowContext(w.Context(), query).Scan(&text))

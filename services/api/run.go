@@ -170,7 +170,10 @@ func (p *process) work(ctx context.Context) (err error) {
 	}
 	store.AfterCommit(outlet.Poke)
 	p.open(store) //nolint:contextcheck // each request has a context of its own
-	return outlet.Run(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return outlet.Run(ctx) })
+	g.Go(func() error { return p.forget(ctx, store) })
+	return g.Wait()
 }
 
 // open lets requests in.

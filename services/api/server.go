@@ -82,7 +82,7 @@ func (s *server) endpoint(r Route) echo.HandlerFunc {
 	}
 	h = s.limiter.admit(r, h)
 	h = middleware.Query(r.Query, h)
-	h = middleware.Supported(h)
+	h = middleware.Writes(h)
 	h = middleware.Body(r.Takes, s.limiter.bodies, h)
 	switch r.Audience {
 	case Anyone:

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -62,25 +61,4 @@ func listed(known []string) string {
 		return "there are none"
 	}
 	return "known are " + strings.Join(known, ", ")
-}
-
-// unsupported are headers by which a writer protects itself: a server that does
-// not know them must not act as if they held.
-var unsupported = []string{"Idempotency-Key", "If-Unmodified-Since"}
-
-// Supported refuses a write that relies on what this release does not do.
-func Supported(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			return next(c)
-		}
-		for _, name := range unsupported {
-			if len(r.Header[name]) > 0 {
-				return fault.New(fault.Invalid, fault.ReasonInvalidField, "%s is not supported yet.", name).
-					Violating(fault.Violation{Field: name, Description: "must be left out; If-Match makes a write and its retry safe"})
-			}
-		}
-		return next(c)
-	}
 }

@@ -18,13 +18,14 @@ import (
 
 // Request is what is known about a request besides what net/http says.
 type Request struct {
-	ID          string         // of the caller if it sent one, else ours
-	Traceparent string         // W3C trace context; empty if there is none that can be read
-	Caller      auth.Principal // the zero value on routes that anyone may call
-	Query       url.Values     // each name once, none that the route does not know
-	Body        []byte
-	Reason      fault.Reason // why the request failed; empty if it did not
-	Skipped     int          // deleted entities that a save left out
+	ID             string         // of the caller if it sent one, else ours
+	Traceparent    string         // W3C trace context; empty if there is none that can be read
+	Caller         auth.Principal // the zero value on routes that anyone may call
+	Query          url.Values     // each name once, none that the route does not know
+	Body           []byte
+	IdempotencyKey string       // empty: the request need not happen once
+	Reason         fault.Reason // why the request failed; empty if it did not
+	Skipped        int          // deleted entities that a save left out
 }
 
 // key is where echo keeps the Request.

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// keptRow is what is known of a request that came with a key before: its
+// answer, or the operation that it became.
+type keptRow struct {
+	fingerprint []byte
+	status      *int
+	headers     []byte
+	body        []byte
+	operation   *uuid.UUID
+}
+
+// keyed takes a key for the rest of the transaction and looks what is kept
+// under it. Two transactions never hold one key: the second is told so at once,
+// because whoever repeats a request will do it again, and must not hold a
+// connection meanwhile.
+func keyed(by preferences.By, kept *keptRow) []step {
+	return []step{
+		run("keyguard", keyLock(by.Actor, by.Once.Key)),
+		run("kept", by.Actor, by.Once.Key, preferences.KeyRetention.Seconds()).
+			first(&kept.fingerprint, &kept.status, &kept.headers, &kept.body, &kept.operation),
+	}
+}
+
+// judge says what a kept row and the error of reading it mean for a request;
+// found is false for one that comes for the first time.
+func (k keptRow) judge(err error, by preferences.By) (found bool, _ error) {
+	switch {
+	case refused(err, "keyguard"):
+		return false, preferences.InProgress()
+	case err != nil || k.fingerprint == nil:
+		return false, err
+	case !bytes.Equal(k.fingerprint, by.Once.Fingerprint):
+		return false, preferences.KeyReused()
+	default:
+		return true, nil
+	}
+}
+
+// claim begins the transaction of a write that happens once. Unless the write
+// was made before, it goes on behind a savepoint: a batch that is refused must
+// not give the key to another.
+func (w *write) claim(ctx context.Context, list step) (earlier *preferences.Answer, err error) {
+	var kept keptRow
+	steps := append([]step{run("begin")}, keyed(w.by, &kept)...)
+	found, err := kept.judge(send(ctx, w.conn, append(steps, list, run("point"))...), w.by)
+	if err != nil || !found {
+		return nil, err
+	}
+	if kept.status == nil {
+		return nil, fmt.Errorf("the key of a write names an operation: %s", kept.operation)
+	}
+	earlier = &preferences.Answer{Status: *kept.status, Body: kept.body}
+	if err := json.Unmarshal(kept.headers, &earlier.Header); err != nil {
+		return nil, fmt.Errorf("decode kept headers: %w", err)
+	}
+	return earlier, nil
+}
+
+// record is the end of a write: what its version writes, its key with the
+// answer, and the commit.
+func (w *write) record(res *preferences.Result, ch preferences.Changes) ([]step, error) {
+	steps, err := w.store.record(ch, w.by)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := w.keep(res)
+	return append(append(steps, kept...), run(commit)), err
+}
+
+// nothing ends a write that changes nothing, not even by having locked or made
+// a head. Its answer is kept all the same: by the time it is repeated the list
+// may have changed.
+func (w *write) nothing(ctx context.Context, res preferences.Result) (preferences.Result, error) {
+	if w.by.Once == nil {
+		return res, nil
+	}
+	kept, err := w.keep(&res)
+	if err != nil {
+		return preferences.Result{}, err
+	}
+	return res, send(ctx, w.conn, append(append([]step{w.undo()}, kept...), run(commit))...)
+}
+
+// keep renders the answer and stores it under the key.
+func (w *write) keep(res *preferences.Result) ([]step, error) {
+	once := w.by.Once
+	if once == nil {
+		return nil, nil
+	}
+	a, err := once.Render(*res)
+	if err != nil {
+		return nil, err
+	}
+	headers, err := json.Marshal(a.Header)
+	if err != nil {
+		return nil, fmt.Errorf("encode headers: %w", err)
+	}
+	res.Answer = &a
+	return []step{run("keep", w.by.Actor, once.Key, once.Fingerprint, a.Status, string(headers), a.Body, nil)}, nil
+}
+
+// Repeated implements preferences.Tx. An operation outlives its request: while
+// it is open, the request is under way, whoever works on it.
+func (t *tx) Repeated(ctx context.Context, by preferences.By) (preferences.Cleaned, bool, error) {
+	var kept keptRow
+	found, err := kept.judge(send(ctx, t.conn, keyed(by, &kept)...), by)
+	if err != nil || !found {
+		return preferences.Cleaned{}, false, err
+	}
+	var state string
+	users := []string{}
+	err = send(ctx, t.conn, run("cleaning", kept.operation).first(&state), all(run("cleanedlists", kept.operation), &users, pgx.RowTo[string]))
+	switch {
+	case err != nil:
+		return preferences.Cleaned{}, false, err
+	case state == "pending" || state == "running":
+		return preferences.Cleaned{}, false, preferences.InProgress()
+	case state != "succeeded":
+		return preferences.Cleaned{}, false, nil // only successes are kept
+	}
+	deleted := int64(len(users))
+	slices.Sort(users)
+	return preferences.Cleaned{Deleted: deleted, AffectedUsers: slices.Compact(users)}, true, nil
+}
+
+// KeepClean implements preferences.Tx.
+func (t *tx) KeepClean(ctx context.Context, by preferences.By, operation uuid.UUID) error {
+	return send(ctx, t.conn, run("keep", by.Actor, by.Once.Key, by.Once.Fingerprint, nil, nil, nil, operation))
+}
+
+// PruneKeys deletes at most limit keys that are past their time, and says how
+// many. Several processes may prune at once.
+func (s *Store) PruneKeys(ctx context.Context, limit int) (int, error) {
+	var pruned int
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return send(ctx, c, run("begin"), run("keyprune", preferences.KeyRetention.Seconds(), limit).first(&pruned), run(commit))
+	})
+	return pruned, err
+}

@@ -1,0 +1,114 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// once is a write that happens once, answered with the version that it made.
+func once(key string) preferences.By {
+	by := alice
+	by.Once = &preferences.Once{Key: key, Render: func(res preferences.Result) (preferences.Answer, error) {
+		return preferences.Answer{Status: 200, Header: map[string]string{"Etag": res.List.ETag()}, Body: fmt.Append(nil, res.List.Version)}, nil
+	}}
+	return by
+}
+
+// TestAKeyMakesARepetitionSafeWhereverTheConnectionIsCut: what the caller does
+// not know, the key does.
+func TestAKeyMakesARepetitionSafeWhereverTheConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	h, w := openWired(t)
+	h.save(t, "u", "a", "b", "c")
+	orders := [][]string{{"b", "a", "c"}, {"a", "b", "c"}}
+	w.at(cut{mark: committing, bytes: everything})
+	_, err := h.Replace(t.Context(), "u", "accounts", once("measured"), preferences.Terms{}, inputs(orders[0]...))
+	require.NoError(t, err)
+	w.mu.Lock()
+	whole := w.answer
+	w.mu.Unlock()
+	require.Positive(t, whole)
+
+	version, unknown := 2, 0
+	for i, c := range []cut{
+		{mark: "keyguard\x00", before: true},
+		{mark: "keyguard\x00"},
+		{mark: "keyguard\x00", bytes: 40},
+		{mark: committing, before: true},
+		{mark: committing},
+		{mark: committing, bytes: 1},
+		{mark: committing, bytes: whole / 2},
+		{mark: committing, bytes: whole - 12},
+		{mark: committing, bytes: whole - 7},
+		{mark: committing, bytes: whole - 6},
+		{mark: committing, bytes: whole},
+	} {
+		by := once(fmt.Sprintf("key-%d", i))
+		w.at(c)
+		version++
+		for answered := 0; answered < 2; { // the caller repeats until it knows, and once more
+			res, err := h.Replace(t.Context(), "u", "accounts", by, preferences.Terms{}, inputs(orders[(i+1)%2]...))
+			if err != nil {
+				unknown++
+				// The server may not have noticed yet that the first one's connection is gone.
+				require.Contains(t, []fault.Reason{fault.ReasonOutcomeUnknown, fault.ReasonRequestInProgress}, fault.ReasonOf(err), "cut %d", i)
+				continue
+			}
+			answered++
+			require.Equal(t, fmt.Sprint(version), string(res.Answer.Body), "cut %d", i)
+		}
+		require.True(t, w.fired())
+		require.Equal(t, version, h.version(t), "cut %d: once, and never twice", i)
+	}
+	require.GreaterOrEqual(t, unknown, 5)
+}
+
+func TestAKeyOfAFirstWriteSurvivesACut(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]cut{
+		"the lock was never asked for": {mark: "ensure\x00", before: true},
+		"the lock was taken":           {mark: "ensure\x00"},
+		"the tombstones never came":    {mark: "tombstones\x00"},
+		"the commit never left":        {mark: committing, before: true},
+		"the commit's answer is lost":  {mark: committing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, w := openWired(t)
+			w.at(c)
+			for answered := 0; answered < 2; {
+				res, err := h.Replace(t.Context(), "u", "accounts", once("k"), preferences.Terms{}, inputs("a", "b"))
+				if err != nil {
+					require.Contains(t, []fault.Reason{fault.ReasonOutcomeUnknown, fault.ReasonRequestInProgress}, fault.ReasonOf(err))
+					continue
+				}
+				answered++
+				require.Equal(t, "1", string(res.Answer.Body))
+			}
+			require.True(t, w.fired())
+			require.Equal(t, 1, h.version(t))
+		})
+	}
+}
+
+// TestAWriteWithAKeyCostsNoMoreRoundTripsThanItMust: it commits even if nothing
+// changes, and nothing else is dearer.
+func TestAWriteWithAKeyCostsNoMoreRoundTripsThanItMust(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "a", "b", "c")
+	write := func(key string, ids ...string) int64 {
+		return h.trips.during(func() {
+			_, err := h.Replace(t.Context(), "u", "accounts", once(key), preferences.Terms{}, inputs(ids...))
+			require.NoError(t, err)
+		})
+	}
+	require.EqualValues(t, 2, write("move", "b", "a", "c"))
+	require.EqualValues(t, 2, write("nothing", "b", "a", "c"))
+	require.EqualValues(t, 2, write("move", "b", "a", "c"), "a repetition: the rollback")
+}
