@@ -154,7 +154,8 @@ func (m *machine) startAPI(ctx context.Context) (*process, error) {
 	}
 	return m.start(ctx, "api", "github.com/prefsd/prefsd/cmd/api", "http://"+addr, "http://"+admin+"/readyz",
 		"PREFS_DATABASE_URL="+m.server.URL(), "PREFS_KAFKA_BROKERS=127.0.0.1:1", "PREFS_RELAY=off", "PREFS_HTTP_ADDR="+addr, "PREFS_ADMIN_ADDR="+admin,
-		"PREFS_AUTH_DEV_KEY_FILE="+m.keyFile, "PREFS_AUTH_ISSUER="+auth.DevIssuer, "PREFS_AUTH_AUDIENCE="+auth.DevAudience, "PREFS_LOG_LEVEL=warn")
+		"PREFS_AUTH_DEV_KEY_FILE="+m.keyFile, "PREFS_AUTH_ISSUER="+auth.DevIssuer, "PREFS_AUTH_AUDIENCE="+auth.DevAudience, "PREFS_LOG_LEVEL=warn",
+		"PREFS_RATE_LIMIT=1000000/1s") // what is sent is counted, but nobody is refused
 }
 
 // startCeiling starts the server that does nothing but HTTP.

@@ -58,3 +58,15 @@ func NewRecord(meter metric.Meter) (func(middleware.Sample), error) {
 	}
 	return m.record, nil
 }
+
+// BodyBytes is what the bodies of requests in hand take.
+func (l *Limiter) BodyBytes() int64 {
+	bytes, _ := l.bodies.InUse()
+	return bytes
+}
+
+// Working is how many users' requests work, and how many wait.
+func (l *Limiter) Working() (working, waiting int) {
+	working, _, waiting = l.lanes.users.Usage()
+	return working, waiting
+}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,13 +23,14 @@ type Limits struct {
 	AtWork   int              `name:"concurrency-limit" default:"0" help:"Requests that may be at work at once; 0 means as many as the connections to the database allow."`
 	Waiting  int              `name:"queue-limit" default:"256" help:"Requests that may wait for those at work, in each lane; more are answered 503."`
 	Patience time.Duration    `name:"queue-timeout" default:"2s" help:"How long a request may wait for those at work; then it is answered 503."`
+	Bodies   int64            `kong:"-"` // bytes that the bodies of all requests in hand may take; 0 means 64 MiB
 }
 
 // What is not for operators to set.
 const (
 	userAtOnce   = 64       // requests of one user in hand: more than browsers send
 	systemAtOnce = 256      // requests of one service in hand
-	bodyMemory   = 64 << 20 // bytes of all bodies in hand
+	bodyMemory   = 64 << 20 // bytes of all bodies in hand, unless Limits say otherwise
 )
 
 // Validate refuses limits below zero.
@@ -80,7 +82,7 @@ func NewLimiter(l Limits) *Limiter {
 		limits: l,
 		users:  middleware.NewRates("user", l.User, userAtOnce),
 		system: middleware.NewRates("system", l.System, systemAtOnce),
-		bodies: middleware.NewMemory(bodyMemory),
+		bodies: middleware.NewMemory(cmp.Or(l.Bodies, bodyMemory)),
 	}
 	if l.AtWork > 0 {
 		part := max(l.AtWork/reserved, 1)
