@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,11 +179,23 @@ func TestRelayStandsStillOnAForeignCursor(t *testing.T) {
 			r := relay(t, source(t, url), b, quick())
 			until(t, "it stands still", func() bool { return r.Status().NeedsReanchor })
 			require.Empty(t, b.messages())
-			_, err = conn.Exec(t.Context(), "update outbox_relays set system_identifier = null, snapshot = '4:4:', epoch = epoch + 1, expires_at = 'epoch'")
+			_, err = conn.Exec(t.Context(), runbook(t, "PrefsRelayNeedsReanchor", "update outbox_relays"))
 			require.NoError(t, err)
 			b.waitFor(t, 1)
 		})
 	}
+}
+
+// runbook is the statement that a page tells an operator to run.
+func runbook(t *testing.T, alert, begins string) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/runbooks/" + alert + ".md")
+	require.NoError(t, err)
+	_, statement, found := strings.Cut(string(page), "`"+begins)
+	require.True(t, found)
+	statement, _, found = strings.Cut(statement, "`")
+	require.True(t, found)
+	return begins + statement
 }
 
 func TestPausedOutboxIsLeftAlone(t *testing.T) {
