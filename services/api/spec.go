@@ -1,10 +1,7 @@
 package api
 
 import (
-	"crypto/sha256"
 	_ "embed" // the description of the API
-	"encoding/base64"
-	"net/http"
 	"sync"
 
 	"github.com/labstack/echo/v4"
@@ -15,24 +12,7 @@ import (
 //go:embed openapi.yaml
 var OpenAPI []byte
 
-var typeYAML = []string{"application/yaml"}
-
-// openAPITag changes with the description.
-var openAPITag = sync.OnceValue(func() string {
-	sum := sha256.Sum256(OpenAPI)
-	return base64.RawURLEncoding.EncodeToString(sum[:12])
-})
+var openAPI = sync.OnceValue(func() *document { return newDocument("openapi.yaml", "application/yaml", OpenAPI) })
 
 // spec answers GET /openapi.yaml.
-func (s *server) spec(c echo.Context) error {
-	conditions, err := conditionsOf(c)
-	if err != nil {
-		return err
-	}
-	tag := openAPITag()
-	if done, err := judged(c, conditions, state{tag: tag, exists: true, name: "openapi.yaml"}); done || err != nil {
-		return err
-	}
-	readHeaders(c, tag)
-	return send(c, http.StatusOK, typeYAML, OpenAPI)
-}
+func (s *server) spec(c echo.Context) error { return openAPI().answer(c) }
