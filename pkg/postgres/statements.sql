@@ -260,9 +260,11 @@ select true from deleted_entities where entity_type = '$user' and entity_id = $1
 select list_id from preference_lists where user_id = $1 order by list_id for update
 
 -- name: usererase
--- $1 user, whose lists are locked: heads, items by their foreign key, and history
+-- $1 user, whose lists are locked: heads, items by their foreign key, history, and kept answers, which hold lists; one that
+-- is being kept at this very moment goes with its retention
 with h as (delete from preference_lists where user_id = $1 returning domain, list_id),
 c as (delete from changes using h where changes.list_id = h.list_id),
+k as (delete from idempotency_keys where user_id = $1),
 d as (update deleted_entities set cleaned_at = now() where entity_type = '$user' and entity_id = $1)
 select domain, list_id from h order by list_id
 

@@ -55,6 +55,9 @@ func TestADeletedUserIsErased(t *testing.T) {
 	list := h.save(t, "user-123", "acc-001", "acc-002").List.ID
 	h.save(t, "user-123", "acc-002")
 	h.save(t, "user-456", "acc-001")
+	_, err := h.admin.ExecContext(t.Context(), `insert into idempotency_keys (user_id, key, fingerprint, status, headers, body)
+		select u, 'k', '', 200, '{}', '' from unnest(array['user-123', 'user-456']) u`)
+	require.NoError(t, err)
 	require.Equal(t, consumer.Applied, h.settle(t, event(0, deleted, "d1", "acc-002", time.Now())), "a clean that names the list")
 
 	require.Equal(t, consumer.Applied, h.settle(t, user(1, events.UserDeleted, "u1", "user-123", time.Now())))
@@ -62,6 +65,7 @@ func TestADeletedUserIsErased(t *testing.T) {
 	require.Empty(t, h.shown(t, "user-123"))
 	require.Zero(t, h.count(t, "select count(*) from preference_lists where user_id = 'user-123'"))
 	require.Zero(t, h.count(t, "select count(*) from changes where list_id = $1", list), "the history goes as well")
+	require.Equal(t, 1, h.count(t, "select count(*) from idempotency_keys"), "and the answers that are kept")
 	require.Equal(t, []string{"acc-001:1"}, h.shown(t, "user-456"), "nobody else loses anything")
 	h.refused(t, "user-123")
 	require.Equal(t, 1, h.count(t, "select count(*) from inbox where topic = 'user.events' and outcome = 'applied'"))
