@@ -8,6 +8,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Code is the class of a fault. Add one only when an edge must treat it
@@ -148,4 +149,57 @@ func ReasonOf(err error) Reason {
 		return f.Reason
 	}
 	return ReasonInternal
+}
+
+// Join makes one fault of all that is wrong with a request: the first one, with
+// the violations of the others too. Of those about one value, or about one value
+// within another, the first stays: what cannot be read breaks every rule. Only
+// Invalid faults are joined; where there is none, the first error is returned.
+func Join(errs ...error) error {
+	var first error
+	var joined *Error
+	for _, err := range errs {
+		if first == nil {
+			first = err
+		}
+		f, ok := errors.AsType[*Error](err)
+		switch {
+		case !ok || f.Code != Invalid:
+		case joined == nil:
+			joined = f
+		default:
+			joined = joined.Violating(joined.newTo(f.Violations)...)
+		}
+	}
+	if joined == nil {
+		return first
+	}
+	return joined
+}
+
+// newTo returns the violations about values of which e says nothing, nor about
+// what is within them or round them.
+func (e *Error) newTo(all []Violation) []Violation {
+	said, round := map[string]bool{}, map[string]bool{}
+	for _, v := range e.Violations {
+		said[v.Field] = true
+		for _, path := range paths(v.Field) {
+			round[path] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(v Violation) bool {
+		within := slices.ContainsFunc(paths(v.Field), func(path string) bool { return said[path] })
+		return within || round[v.Field] || said["$"]
+	})
+}
+
+// paths returns a path and those of all values round it.
+func paths(field string) []string {
+	var out []string
+	for i := range len(field) {
+		if field[i] == '.' || field[i] == '[' {
+			out = append(out, field[:i])
+		}
+	}
+	return append(out, field)
 }

@@ -46,3 +46,31 @@ func TestCodesAreDistinct(t *testing.T) {
 	slices.Sort(codes)
 	require.Equal(t, codes, slices.Compact(slices.Clone(codes)))
 }
+
+func TestJoinSaysEverythingOnce(t *testing.T) {
+	t.Parallel()
+	violating := func(reason fault.Reason, fields ...string) *fault.Error {
+		f := fault.New(fault.Invalid, reason, "No.")
+		for _, field := range fields {
+			f = f.Violating(fault.Violation{Field: field, Description: "by " + string(reason)})
+		}
+		return f
+	}
+	other := errors.New("another thing")
+	gone := fault.New(fault.Unprocessable, "UNKNOWN", "No.")
+	require.NoError(t, fault.Join())
+	require.NoError(t, fault.Join(nil, nil))
+	require.Equal(t, other, fault.Join(nil, other, gone))
+	require.Equal(t, violating("A", "a"), fault.Join(gone, nil, violating("A", "a"), other))
+
+	joined := fault.Join(violating("A", "list[1].order", "list[2]", "x"), nil, violating("B", "list[1].order", "list[2].id", "list[20]", "list", "xy", "x.y", "z"))
+	f, ok := errors.AsType[*fault.Error](joined)
+	require.True(t, ok)
+	require.Equal(t, fault.Reason("A"), f.Reason)
+	var fields []string
+	for _, v := range f.Violations {
+		fields = append(fields, v.Field)
+	}
+	require.Equal(t, []string{"list[1].order", "list[2]", "x", "list[20]", "xy", "z"}, fields)
+	require.Equal(t, violating("A", "$"), fault.Join(violating("A", "$"), violating("B", "a")), "nothing could be read")
+}

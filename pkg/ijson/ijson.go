@@ -54,8 +54,8 @@ func AllowUnknown() Option { return func(o *options) { o.allowUnknown = true } }
 func NullIsAbsent() Option { return func(o *options) { o.nullIsAbsent = true } }
 
 // Decode reads the document into dst, a pointer to a struct, by its json tags.
-// It returns a *fault.Error of code Invalid; dst is worth nothing then. A
-// json.RawMessage gets the bytes of its value: nil if the member was absent,
+// It returns a *fault.Error of code Invalid; then dst holds what could be read,
+// and zero values for the rest. A json.RawMessage gets the bytes of its value: nil if the member was absent,
 // null if it was null. Strings share one copy of the document: clone what is kept
 // for long. Decode panics if dst has a type that it cannot fill.
 func Decode(data []byte, dst any, opts ...Option) error {

@@ -80,13 +80,8 @@ type Cleaned struct {
 // CleanOrphaned is an operator's deletion of an entity, carried to its end.
 // A caller that goes away leaves the rest to the runner.
 func (s *Service) CleanOrphaned(ctx context.Context, by By, e Entity, reorder bool) (Cleaned, error) {
-	if why := checkEntityID(e.ID); why != "" {
-		return Cleaned{}, fault.New(fault.Invalid, fault.ReasonInvalidField, "The request is not valid; details.fieldViolations says where.").
-			Violating(fault.Violation{Field: "entityId", Description: why})
-	}
-	if !s.domains.HasEntityType(e.Type) {
-		return Cleaned{}, fault.New(fault.Unprocessable, fault.ReasonUnknownEntityType, "No domain lists entities of this type.").
-			Violating(fault.Violation{Field: "entityType", Description: "must be the entity type of a configured domain"})
+	if err := s.CheckClean(e); err != nil {
+		return Cleaned{}, err
 	}
 	once, err := by.Once.of(ActionClean, e, reorder)
 	if err != nil {

@@ -40,7 +40,7 @@ func (d Domain) wantedOf(in []Input) ([]Wanted, error) {
 			entities[x.EntityID] = i
 		}
 		v.order(x, in[0])
-		if x.Order == nil {
+		if x.Order == nil || *x.Order < 1 {
 			continue
 		}
 		if first, twice := orders[*x.Order]; twice {
@@ -74,13 +74,14 @@ func sorted(in []ranked) []Wanted {
 	return out
 }
 
-// wanted checks what can be said about an item alone, and returns it.
+// wanted checks what can be said about an item alone, and returns it. Of which
+// type it should be is not known in the zero domain.
 func (d Domain) wanted(v *violations, x Input) Wanted {
 	w := Wanted{EntityType: d.EntityType, EntityID: x.EntityID}
 	if why := checkEntityID(x.EntityID); why != "" {
 		v.add(fault.ReasonInvalidField, "entityId", why)
 	}
-	if x.EntityType != "" && x.EntityType != d.EntityType {
+	if x.EntityType != "" && x.EntityType != d.EntityType && d.EntityType != "" {
 		v.add(fault.ReasonInvalidField, "entityType", fmt.Sprintf("must be %q in this domain, or left out", d.EntityType))
 	}
 	if x.Attributes == nil {

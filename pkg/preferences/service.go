@@ -80,11 +80,7 @@ func (s *Service) Item(ctx context.Context, userID string, id uuid.UUID) (Item, 
 
 // Replace makes a list equal to what the request describes.
 func (s *Service) Replace(ctx context.Context, userID, domain string, by By, terms Terms, in []Input) (Result, error) {
-	d, err := s.domains.Find(domain)
-	if err != nil {
-		return Result{}, err
-	}
-	wanted, err := d.wantedOf(in)
+	wanted, err := s.wantedOf(domain, in)
 	if err != nil {
 		return Result{}, err
 	}
@@ -102,14 +98,8 @@ func (s *Service) Replace(ctx context.Context, userID, domain string, by By, ter
 
 // Create adds one item, at the end if the input names no order.
 func (s *Service) Create(ctx context.Context, userID, domain string, by By, terms Terms, in Input) (Result, error) {
-	d, err := s.domains.Find(domain)
+	add, err := s.addition(domain, in)
 	if err != nil {
-		return Result{}, err
-	}
-	v := violations{at: alone}
-	add := d.wanted(&v, in)
-	v.order(in, in)
-	if err := v.err(); err != nil {
 		return Result{}, err
 	}
 	if by, terms, err = s.admit(by, ActionCreate, terms, domain, add, in.Order); err != nil {
@@ -153,7 +143,7 @@ type Patch struct {
 
 // Patch changes attributes and rank of one item; the other items move round it.
 func (s *Service) Patch(ctx context.Context, userID string, id uuid.UUID, by By, terms Terms, p Patch) (Result, error) {
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return Result{}, err
 	}
 	by, terms, err := s.admit(by, ActionUpdate, terms, id, p.Order, p.Attributes)
@@ -165,7 +155,8 @@ func (s *Service) Patch(ctx context.Context, userID string, id uuid.UUID, by By,
 	})
 }
 
-func (p Patch) check() error {
+// Check says all that is wrong with the patch, whatever the item is.
+func (p Patch) Check() error {
 	v := violations{at: alone}
 	if p.Order != nil {
 		v.order(Input{Order: p.Order}, Input{Order: p.Order})

@@ -12,7 +12,8 @@ import (
 	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
-// decode reads the body of a request, strictly.
+// decode reads the body of a request, strictly. Of one that is not as it should
+// be, in holds what could be read.
 func decode[T any](c echo.Context) (in T, err error) {
 	err = ijson.Decode(middleware.Of(c).Body, &in,
 		ijson.MaxItems(preferences.MaxItems), ijson.MaxDepth(preferences.MaxAttributesDepth))
@@ -57,7 +58,7 @@ func (replaceInput) OutputOnly() []string {
 	return []string{"nextPageToken", "totalSize", "etag", "version", "summary", "skipped"}
 }
 
-// inputs returns the wanted items. No list is not an empty list: that would
+// inputs returns the wanted items, as far as they can be read. No list is not an empty list: that would
 // delete everything because of a slip.
 func (in replaceInput) inputs() ([]preferences.Input, error) {
 	if in.Preferences == nil {
@@ -74,7 +75,7 @@ func (in replaceInput) inputs() ([]preferences.Input, error) {
 		}
 	}
 	if len(wrong) > 0 {
-		return nil, invalid(wrong...)
+		return out, invalid(wrong...)
 	}
 	return out, nil
 }
@@ -147,12 +148,21 @@ type cleanInput struct {
 // mistake than none at all.
 func (in cleanInput) entity() (preferences.Entity, error) {
 	if in.EntityType == "" {
-		return preferences.Entity{}, invalid(fault.Violation{Field: "entityType", Description: "is required"})
+		return preferences.Entity{ID: in.EntityID}, invalid(fault.Violation{Field: "entityType", Description: "is required"})
 	}
 	return preferences.Entity{Type: in.EntityType, ID: in.EntityID}, nil
 }
 
 func (in cleanInput) reorder() bool { return in.Reorder == nil || *in.Reorder }
+
+// refusal is what is wrong with a request: its form first, then what breaks the
+// rules of its content. What is no JSON has no content.
+func refusal(form error, rules ...error) error {
+	if fault.ReasonOf(form) == ijson.ReasonInvalidJSON {
+		return form
+	}
+	return fault.Join(append([]error{form}, rules...)...)
+}
 
 func invalid(wrong ...fault.Violation) error {
 	return fault.New(fault.Invalid, fault.ReasonInvalidField, "The request is not valid; details.fieldViolations says where.").Violating(wrong...)

@@ -37,9 +37,9 @@ func (s *server) create(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	in, err := decode[itemInput](c)
-	if err != nil {
-		return err
+	in, form := decode[itemInput](c)
+	if form != nil {
+		return refusal(form, s.prefs.CheckCreate(in.domain(), in.input()))
 	}
 	return change(c, func(by preferences.By) (preferences.Result, error) {
 		return s.prefs.Create(c.Request().Context(), userOf(c), in.domain(), by, terms, in.input())
@@ -57,9 +57,9 @@ func (s *server) patch(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	in, err := decode[patchInput](c)
-	if err != nil {
-		return err
+	in, form := decode[patchInput](c)
+	if form != nil {
+		return refusal(form, in.patch(userOf(c)).Check())
 	}
 	id, err := idOf(c)
 	if err != nil {

@@ -66,13 +66,10 @@ func (s *server) batchReplace(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	in, err := decode[replaceInput](c)
-	if err != nil {
-		return err
-	}
-	wanted, err := in.inputs()
-	if err != nil {
-		return err
+	in, form := decode[replaceInput](c)
+	wanted, wrong := in.inputs()
+	if form != nil || wrong != nil {
+		return refusal(form, wrong, s.prefs.CheckReplace(in.Domain, wanted))
 	}
 	return change(c, func(by preferences.By) (preferences.Result, error) {
 		return s.prefs.Replace(c.Request().Context(), userOf(c), in.Domain, by, terms, wanted)
@@ -81,13 +78,10 @@ func (s *server) batchReplace(c echo.Context) error {
 
 // cleanOrphaned answers POST /preferences:cleanOrphaned.
 func (s *server) cleanOrphaned(c echo.Context) error {
-	in, err := decode[cleanInput](c)
-	if err != nil {
-		return err
-	}
-	entity, err := in.entity()
-	if err != nil {
-		return err
+	in, form := decode[cleanInput](c)
+	entity, wrong := in.entity()
+	if form != nil || wrong != nil {
+		return refusal(form, wrong, s.prefs.CheckClean(entity))
 	}
 	by := byOf(c)
 	by.Once = onceOf(c, nil)

@@ -1,0 +1,47 @@
+package preferences
+
+import "github.com/prefsd/prefsd/pkg/fault"
+
+// What can be said about a request without looking at the list is said at once,
+// and also about a request of which not everything could be read.
+
+// CheckReplace says all that is wrong with the items of a save.
+func (s *Service) CheckReplace(domain string, in []Input) error {
+	_, err := s.wantedOf(domain, in)
+	return err
+}
+
+// CheckCreate says all that is wrong with an item to add.
+func (s *Service) CheckCreate(domain string, in Input) error {
+	_, err := s.addition(domain, in)
+	return err
+}
+
+// CheckClean says all that is wrong with an entity to clean.
+func (s *Service) CheckClean(e Entity) error {
+	var wrong, unknown error
+	if why := checkEntityID(e.ID); why != "" {
+		v := violations{at: alone}
+		v.add(fault.ReasonInvalidField, "entityId", why)
+		wrong = v.err()
+	}
+	if !s.domains.HasEntityType(e.Type) {
+		unknown = fault.New(fault.Unprocessable, fault.ReasonUnknownEntityType, "No domain lists entities of this type.").
+			Violating(fault.Violation{Field: "entityType", Description: "must be the entity type of a configured domain"})
+	}
+	return fault.Join(wrong, unknown)
+}
+
+func (s *Service) wantedOf(domain string, in []Input) ([]Wanted, error) {
+	d, unknown := s.domains.Find(domain)
+	wanted, wrong := d.wantedOf(in)
+	return wanted, fault.Join(unknown, wrong)
+}
+
+func (s *Service) addition(domain string, in Input) (Wanted, error) {
+	d, unknown := s.domains.Find(domain)
+	v := violations{at: alone}
+	add := d.wanted(&v, in)
+	v.order(in, in)
+	return add, fault.Join(unknown, v.err())
+}
