@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -111,4 +112,17 @@ func TestAWriteWithAKeyCostsNoMoreRoundTripsThanItMust(t *testing.T) {
 	require.EqualValues(t, 2, write("move", "b", "a", "c"))
 	require.EqualValues(t, 2, write("nothing", "b", "a", "c"))
 	require.EqualValues(t, 2, write("move", "b", "a", "c"), "a repetition: the rollback")
+}
+
+func TestAnErasedUserLeavesNoAnswers(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	by := once("k")
+	by.Actor = "u"
+	_, err := h.Replace(t.Context(), "u", "accounts", by, preferences.Terms{}, inputs("a"))
+	require.NoError(t, err)
+	require.Equal(t, 1, h.count(t, "select count(*) from idempotency_keys"))
+	_, err = h.UserDeleted(t.Context(), delivery("e"), "u", time.Now())
+	require.NoError(t, err)
+	require.Zero(t, h.count(t, "select count(*) from idempotency_keys"))
 }
