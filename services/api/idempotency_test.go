@@ -126,7 +126,8 @@ func TestCase104_WhileTheFirstIsUnderWayTheSecondWaitsForNothing(t *testing.T) {
 			defer wg.Wait()
 			defer func() { _ = tx.Rollback() }()
 			wg.Go(func() {
-				for send().StatusCode == http.StatusServiceUnavailable { //nolint:revive // locks are not awaited for ever
+				for status := 0; status != k.status; {
+					status = send().StatusCode // 503 while it waits for longer than locks are awaited
 				}
 			})
 			underWay := func() bool { return w.in(t).count(keyLocks) == 1 }

@@ -341,7 +341,7 @@ export interface components {
             domain: components["schemas"]["Domain"];
             preferences: components["schemas"]["ReplaceItem"][];
             /** @description Ignored. */
-            nextPageToken?: unknown;
+            nextPageToken?: string | null;
             /** @description Ignored. */
             totalSize?: unknown;
             /** @description Ignored. */
@@ -505,7 +505,7 @@ export interface components {
                  * @description For programs; it does not change.
                  * @enum {string}
                  */
-                code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
+                code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
                 /** @description For people. */
                 message: string;
                 /** @description The name of a google.rpc.Code. */
@@ -546,6 +546,26 @@ export interface components {
                 };
             };
         };
+        /** @description An error after RFC 9457, for callers who accept `application/problem+json`. */
+        Problem: {
+            /** @enum {string} */
+            type: "about:blank";
+            /** @description What HTTP calls the status. */
+            title: string;
+            status: number;
+            /** @description The message. */
+            detail: string;
+            error: components["schemas"]["Error"]["error"];
+        };
+        PreconditionProblem: {
+            /** @enum {string} */
+            type: "about:blank";
+            title: string;
+            /** @enum {integer} */
+            status: 412;
+            detail: string;
+            error: components["schemas"]["PreconditionError"]["error"];
+        };
     };
     responses: {
         /** @description The caller has it already. */
@@ -576,6 +596,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -591,6 +612,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -607,6 +629,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -621,12 +644,14 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
         /**
-         * @description The entity is in the list already (`ALREADY_EXISTS`; `details.id` is its item), or
-         *     its owner has deleted it (`ENTITY_DELETED`).
+         * @description The entity is in the list already (`ALREADY_EXISTS`; `details.id` is its item),
+         *     its owner has deleted it (`ENTITY_DELETED`), or a request with the same
+         *     `Idempotency-Key` is under way (`REQUEST_IN_PROGRESS`).
          */
         Conflict: {
             headers: {
@@ -638,10 +663,15 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description The call was interrupted for so long that the work goes on in the background. */
+        /**
+         * @description The call was interrupted for so long that the work goes on in the background
+         *     (`OPERATION_TAKEN_OVER`), or a request with the same `Idempotency-Key` is under
+         *     way (`REQUEST_IN_PROGRESS`).
+         */
         TakenOver: {
             headers: {
                 "Cache-Control": components["headers"]["CacheControlNoStore"];
@@ -652,6 +682,59 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description A request with the same `Idempotency-Key` is under way. Repeat it in a moment. */
+        InProgress: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "REQUEST_IN_PROGRESS",
+                 *         "message": "A request with this Idempotency-Key is under way. Repeat it in a moment.",
+                 *         "status": "ABORTED",
+                 *         "details": {
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The `Idempotency-Key` was used for another request. */
+        KeyReused: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "IDEMPOTENCY_KEY_REUSED",
+                 *         "message": "The Idempotency-Key was used for another request. Take a new key for a new request.",
+                 *         "status": "INVALID_ARGUMENT",
+                 *         "details": {
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -667,6 +750,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["PreconditionProblem"];
                 /**
                  * @example {
                  *       "error": {
@@ -698,6 +782,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -712,6 +797,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -730,6 +816,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -748,11 +835,15 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description No domain lists entities of this type. */
-        UnknownEntityType: {
+        /**
+         * @description No domain lists entities of this type (`UNKNOWN_ENTITY_TYPE`), or the key was used
+         *     for another request (`IDEMPOTENCY_KEY_REUSED`).
+         */
+        CannotClean: {
             headers: {
                 "Cache-Control": components["headers"]["CacheControlNoStore"];
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -762,6 +853,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -776,6 +868,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -794,6 +887,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 /**
                  * @example {
                  *       "error": {
@@ -820,6 +914,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -834,12 +929,14 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
         /**
          * @description The database is away, or there is more to do than can be done at once. Nothing
-         *     was written, except perhaps with `OUTCOME_UNKNOWN`: there a retry is safe
+         *     was written, except perhaps with `OUTCOME_UNKNOWN`: there a retry is safe with
+         *     the same `Idempotency-Key`, or
          *     behind `If-Match`.
          */
         Unavailable: {
@@ -853,6 +950,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -867,6 +965,7 @@ export interface components {
                 [name: string]: unknown;
             };
             content: {
+                "application/problem+json": components["schemas"]["Problem"];
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -923,6 +1022,13 @@ export interface components {
          * @example "AxY2c5nOpTu-_9Qw"
          */
         IfNoneMatch: string;
+        /**
+         * @description Makes the write happen once, however often it is sent within 24 hours: a string
+         *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+         *     without them, which means the same.
+         * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+         */
+        IdempotencyKey: string;
         /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
         RequestId: string;
         /** @description W3C trace context. It travels with the events that the request causes. */
@@ -930,7 +1036,7 @@ export interface components {
     };
     requestBodies: never;
     headers: {
-        /** @description The tag of the list or item, in quotes. */
+        /** @description The tag of the list or item, in quotes. That of a compressed body ends in `-gz`; a condition takes either. */
         ETag: string;
         CacheControlRead: "private, max-age=300";
         CacheControlNoStore: "no-store";
@@ -1064,6 +1170,13 @@ export interface operations {
                  * @example "AxY2c5nOpTu-_9Qw"
                  */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
                 "X-Request-Id"?: components["parameters"]["RequestId"];
                 /** @description W3C trace context. It travels with the events that the request causes. */
@@ -1103,6 +1216,7 @@ export interface operations {
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["KeyReused"];
             428: components["responses"]["PreconditionRequired"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
@@ -1276,6 +1390,13 @@ export interface operations {
                  * @example "AxY2c5nOpTu-_9Qw"
                  */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
                 "X-Request-Id"?: components["parameters"]["RequestId"];
                 /** @description W3C trace context. It travels with the events that the request causes. */
@@ -1308,9 +1429,11 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["InProgress"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
+            422: components["responses"]["KeyReused"];
             428: components["responses"]["PreconditionRequired"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
@@ -1397,6 +1520,13 @@ export interface operations {
                  * @example "AxY2c5nOpTu-_9Qw"
                  */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
                 "X-Request-Id"?: components["parameters"]["RequestId"];
                 /** @description W3C trace context. It travels with the events that the request causes. */
@@ -1437,10 +1567,12 @@ export interface operations {
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
             404: components["responses"]["NotFound"];
+            409: components["responses"]["InProgress"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
             415: components["responses"]["UnsupportedPatchType"];
+            422: components["responses"]["KeyReused"];
             428: components["responses"]["PreconditionRequired"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
@@ -1467,6 +1599,13 @@ export interface operations {
                  * @example "AxY2c5nOpTu-_9Qw"
                  */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
                 "X-Request-Id"?: components["parameters"]["RequestId"];
                 /** @description W3C trace context. It travels with the events that the request causes. */
@@ -1499,10 +1638,12 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
+            409: components["responses"]["InProgress"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["KeyReused"];
             428: components["responses"]["PreconditionRequired"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
@@ -1515,6 +1656,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
                 "X-Request-Id"?: components["parameters"]["RequestId"];
                 /** @description W3C trace context. It travels with the events that the request causes. */
@@ -1567,7 +1715,7 @@ export interface operations {
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
-            422: components["responses"]["UnknownEntityType"];
+            422: components["responses"]["CannotClean"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["Internal"];
