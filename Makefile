@@ -138,13 +138,16 @@ GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
 NODE_TOOLS := $(CACHE)/node-tools-$(shell cat deploy/tools/package-lock.json deploy/tools/node.txt .ci/node-tools | cksum | cut -d' ' -f1)
 NODE_PATHS := $(NODE_TOOLS)/bin:$(NODE_TOOLS)/node_modules/.bin
 
+CODEGEN_VERSION := $(shell sed -nE 's,^.*oapi-codegen/oapi-codegen/v2 v([0-9.]+).*,\1,p' deploy/tools/go.mod)
+CODEGEN         := $(BIN)/oapi-codegen-$(CODEGEN_VERSION)
+
 .PHONY: lint
-lint: $(GOLANGCI) $(NODE_TOOLS)/ready ## Formatting, linters, vet, tidy modules, the description of the API and what is generated from it
-	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/lint $(GOLANGCI) $(NESTED_MODULES)
+lint: $(GOLANGCI) $(CODEGEN) $(NODE_TOOLS)/ready ## Formatting, linters, vet, tidy modules, the description of the API and what is generated from it
+	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/lint $(GOLANGCI) $(CODEGEN) $(NESTED_MODULES)
 
 .PHONY: generate
-generate: $(NODE_TOOLS)/ready ## Write anew what is generated from the description of the API
-	@PATH="$(NODE_PATHS):$$PATH" .ci/generate
+generate: $(CODEGEN) $(NODE_TOOLS)/ready ## Write anew what is generated from the description of the API
+	@PATH="$(NODE_PATHS):$$PATH" .ci/generate $(CODEGEN)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the Go code and order its imports
@@ -156,7 +159,7 @@ build: ## The binaries, in bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(GO_LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: tools
-tools: $(GOLANGCI) $(NODE_TOOLS)/ready $(SCHEMATHESIS)/ready ## Build the pinned tools into the cache
+tools: $(GOLANGCI) $(CODEGEN) $(NODE_TOOLS)/ready $(SCHEMATHESIS)/ready ## Build the pinned tools into the cache
 
 $(GOLANGCI):
 	@mkdir -p $(BIN)
@@ -167,6 +170,10 @@ $(GOLANGCI):
 		echo "building golangci-lint $(GOLANGCI_VERSION), once (1 to 5 minutes)"; \
 		go build -C deploy/tools -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint; \
 	fi
+
+$(CODEGEN):
+	@echo "building oapi-codegen $(CODEGEN_VERSION), once"
+	@go build -C deploy/tools -o $@ github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
 
 $(NODE_TOOLS)/ready:
 	@if command -v npm >/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null; then \

@@ -1,17 +1,17 @@
 package dev
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/prefsd/prefsd/pkg/auth"
+	"github.com/prefsd/prefsd/pkg/client"
 )
 
 const (
@@ -22,7 +22,7 @@ const (
 // seeder gives demo users a list over the API, as they would save one themselves.
 type seeder struct {
 	env      *environment
-	client   *http.Client
+	http     *http.Client
 	accounts []string
 }
 
@@ -35,7 +35,7 @@ func (e *environment) seedUsers(ctx context.Context) error {
 	e.progress("saving lists of %d demo users", e.cfg.Users)
 	transport := &http.Transport{MaxIdleConnsPerHost: seedersAtOnce}
 	defer transport.CloseIdleConnections()
-	s := &seeder{env: e, client: &http.Client{Transport: transport}}
+	s := &seeder{env: e, http: &http.Client{Transport: transport}}
 	if err := s.readAccounts(ctx); err != nil {
 		return err
 	}
@@ -57,12 +57,13 @@ func (s *seeder) readAccounts(ctx context.Context) error {
 			ID string `json:"id"`
 		} `json:"accounts"`
 	}
-	status, text, err := s.do(request)
-	if err == nil {
-		err = json.Unmarshal(text, &body)
-	}
+	response, err := s.http.Do(request)
 	if err != nil {
-		return fmt.Errorf("read the demo accounts: %d: %w", status, err)
+		return fmt.Errorf("read the demo accounts: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := json.NewDecoder(response.Body).Decode(&body); err != nil {
+		return fmt.Errorf("read the demo accounts: %d: %w", response.StatusCode, err)
 	}
 	for _, a := range body.Accounts {
 		s.accounts = append(s.accounts, a.ID)
@@ -70,21 +71,16 @@ func (s *seeder) readAccounts(ctx context.Context) error {
 	return nil
 }
 
-type savedItem struct {
-	EntityID   string          `json:"entityId"`
-	Attributes map[string]bool `json:"attributes"`
-}
-
 // list is the same for a user in every run.
-func (s *seeder) list(n int) []savedItem {
+func (s *seeder) list(n int) []client.Item {
 	random := rand.New(rand.NewPCG(uint64(n), 0)) //nolint:gosec // a demo's lists are no secret
-	items := []savedItem{}
+	items := []client.Item{}
 	for _, i := range random.Perm(len(s.accounts)) {
-		item := savedItem{EntityID: s.accounts[i], Attributes: map[string]bool{}}
+		attributes := client.Attributes{}
 		if random.IntN(4) == 0 {
-			item.Attributes["isFavorite"] = true
+			attributes["isFavorite"] = true
 		}
-		items = append(items, item)
+		items = append(items, client.Item{EntityID: s.accounts[i], Attributes: &attributes})
 		if len(items) > random.IntN(longestSeeded) {
 			break
 		}
@@ -98,33 +94,12 @@ func (s *seeder) save(ctx context.Context, n int) error {
 	if err != nil {
 		return fmt.Errorf("sign the token of %s: %w", user, err)
 	}
-	body, err := json.Marshal(map[string]any{"domain": "accounts", "preferences": s.list(n)})
-	if err != nil {
-		return fmt.Errorf("encode the list of %s: %w", user, err)
+	prefs, err := client.New(client.Config{BaseURL: s.env.url(placeAPI), Token: client.StaticToken(token), HTTP: s.http})
+	if err == nil {
+		_, err = prefs.Save(ctx, "accounts", s.list(n), client.IfNew())
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, s.env.url(placeAPI)+"/preferences:batchReplace", bytes.NewReader(body))
-	if err != nil {
+	if err != nil && !errors.Is(err, client.ErrChanged) {
 		return fmt.Errorf("save the list of %s: %w", user, err)
-	}
-	request.Header.Set("Authorization", "Bearer "+token)
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("If-None-Match", "*") // only where there is no list yet
-	status, text, err := s.do(request)
-	if err != nil {
-		return fmt.Errorf("save the list of %s: %w", user, err)
-	}
-	if status != http.StatusOK && status != http.StatusPreconditionFailed {
-		return fmt.Errorf("save the list of %s: %d: %s", user, status, text)
 	}
 	return nil
-}
-
-func (s *seeder) do(request *http.Request) (status int, body []byte, err error) {
-	response, err := s.client.Do(request)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	body, err = io.ReadAll(response.Body)
-	return response.StatusCode, body, err
 }

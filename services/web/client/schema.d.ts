@@ -297,6 +297,8 @@ export interface components {
                 reason: "ENTITY_DELETED";
             }[];
         };
+        /** @description What the server alone sets may be sent back, and is ignored. */
+        Ignored: (string | null) | number | boolean | Record<string, never> | unknown[];
         CreateRequest: {
             domain: components["schemas"]["Domain"];
             entityId: components["schemas"]["EntityId"];
@@ -304,18 +306,12 @@ export interface components {
             entityType?: string;
             order?: number;
             attributes?: components["schemas"]["Attributes"];
-            /** @description Ignored. */
-            id?: unknown;
-            /** @description Ignored. */
-            name?: unknown;
-            /** @description Ignored. */
-            createTime?: unknown;
-            /** @description Ignored. */
-            updateTime?: unknown;
-            /** @description Ignored. */
-            version?: unknown;
-            /** @description Ignored. */
-            etag?: unknown;
+            id?: components["schemas"]["Ignored"];
+            name?: components["schemas"]["Ignored"];
+            createTime?: components["schemas"]["Ignored"];
+            updateTime?: components["schemas"]["Ignored"];
+            version?: components["schemas"]["Ignored"];
+            etag?: components["schemas"]["Ignored"];
         };
         ReplaceItem: {
             domain?: components["schemas"]["Domain"];
@@ -324,34 +320,23 @@ export interface components {
             entityType?: string;
             order?: number;
             attributes?: components["schemas"]["Attributes"];
-            /** @description Ignored. */
-            id?: unknown;
-            /** @description Ignored. */
-            name?: unknown;
-            /** @description Ignored. */
-            createTime?: unknown;
-            /** @description Ignored. */
-            updateTime?: unknown;
-            /** @description Ignored. */
-            version?: unknown;
-            /** @description Ignored. */
-            etag?: unknown;
+            id?: components["schemas"]["Ignored"];
+            name?: components["schemas"]["Ignored"];
+            createTime?: components["schemas"]["Ignored"];
+            updateTime?: components["schemas"]["Ignored"];
+            version?: components["schemas"]["Ignored"];
+            etag?: components["schemas"]["Ignored"];
         };
         ReplaceRequest: {
             domain: components["schemas"]["Domain"];
             preferences: components["schemas"]["ReplaceItem"][];
             /** @description Ignored. */
             nextPageToken?: string | null;
-            /** @description Ignored. */
-            totalSize?: unknown;
-            /** @description Ignored. */
-            etag?: unknown;
-            /** @description Ignored. */
-            version?: unknown;
-            /** @description Ignored. */
-            summary?: unknown;
-            /** @description Ignored. */
-            skipped?: unknown;
+            totalSize?: components["schemas"]["Ignored"];
+            etag?: components["schemas"]["Ignored"];
+            version?: components["schemas"]["Ignored"];
+            summary?: components["schemas"]["Ignored"];
+            skipped?: components["schemas"]["Ignored"];
         };
         UpdateRequest: {
             attributes?: components["schemas"]["Attributes"];
@@ -368,14 +353,10 @@ export interface components {
             entityId?: string;
             /** @description As it is. */
             entityType?: string;
-            /** @description Ignored. */
-            createTime?: unknown;
-            /** @description Ignored. */
-            updateTime?: unknown;
-            /** @description Ignored. */
-            version?: unknown;
-            /** @description Ignored. */
-            etag?: unknown;
+            createTime?: components["schemas"]["Ignored"];
+            updateTime?: components["schemas"]["Ignored"];
+            version?: components["schemas"]["Ignored"];
+            etag?: components["schemas"]["Ignored"];
         };
         CleanRequest: {
             entityId: components["schemas"]["EntityId"];
@@ -500,50 +481,52 @@ export interface components {
             reordered: boolean;
         };
         Error: {
-            error: {
+            error: components["schemas"]["Refusal"];
+        };
+        Refusal: {
+            /**
+             * @description For programs; it does not change.
+             * @enum {string}
+             */
+            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
+            /** @description For people. */
+            message: string;
+            /** @description The name of a google.rpc.Code. */
+            status: string;
+            details: {
+                requestId: string;
+                fieldViolations?: {
+                    /** @description A path such as preferences[3].order, a parameter or a header. */
+                    field: string;
+                    description: string;
+                }[];
                 /**
-                 * @description For programs; it does not change.
-                 * @enum {string}
+                 * Format: uuid
+                 * @description The item that has the entity already.
                  */
-                code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
-                /** @description For people. */
-                message: string;
-                /** @description The name of a google.rpc.Code. */
-                status: string;
-                details: {
-                    requestId: string;
-                    fieldViolations?: {
-                        /** @description A path such as preferences[3].order, a parameter or a header. */
-                        field: string;
-                        description: string;
-                    }[];
-                    /**
-                     * Format: uuid
-                     * @description The item that has the entity already.
-                     */
-                    id?: string;
-                    resourceName?: string;
-                };
+                id?: string;
+                resourceName?: string;
             };
         };
         PreconditionError: {
-            error: {
-                /** @enum {string} */
-                code: "PRECONDITION_FAILED";
-                message: string;
-                /** @enum {string} */
-                status: "FAILED_PRECONDITION";
-                details: {
-                    currentEtag: components["schemas"]["Etag"];
-                    providedEtag: string;
-                    resourceName: string;
-                    /**
-                     * Format: date-time
-                     * @description null if it was never saved.
-                     */
-                    lastModifiedTime: string | null;
-                    requestId: string;
-                };
+            error: components["schemas"]["PreconditionRefusal"];
+        };
+        PreconditionRefusal: {
+            /** @enum {string} */
+            code: "PRECONDITION_FAILED";
+            message: string;
+            /** @enum {string} */
+            status: "FAILED_PRECONDITION";
+            details: {
+                currentEtag: components["schemas"]["Etag"];
+                providedEtag: string;
+                resourceName: string;
+                /**
+                 * Format: date-time
+                 * @description null if it was never saved.
+                 */
+                lastModifiedTime: string | null;
+                requestId: string;
             };
         };
         /** @description An error after RFC 9457, for callers who accept `application/problem+json`. */
@@ -555,7 +538,7 @@ export interface components {
             status: number;
             /** @description The message. */
             detail: string;
-            error: components["schemas"]["Error"]["error"];
+            error: components["schemas"]["Refusal"];
         };
         PreconditionProblem: {
             /** @enum {string} */
@@ -564,7 +547,7 @@ export interface components {
             /** @enum {integer} */
             status: 412;
             detail: string;
-            error: components["schemas"]["PreconditionError"]["error"];
+            error: components["schemas"]["PreconditionRefusal"];
         };
     };
     responses: {

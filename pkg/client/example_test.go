@@ -1,0 +1,100 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/prefsd/prefsd/pkg/client"
+)
+
+func Example() {
+	service := example() // stands for prefsd
+	defer service.Close()
+	ctx := context.Background()
+	alice, err := client.New(client.Config{BaseURL: service.URL, Token: client.StaticToken("alice's token")})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	saved, err := alice.Save(ctx, "accounts", []client.Item{
+		{EntityID: "acc-003", Attributes: &client.Attributes{"isFavorite": true}},
+		{EntityID: "acc-001"},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, p := range saved.Preferences {
+		fmt.Println(p.Order, p.EntityID)
+	}
+	// Output:
+	// 1 acc-003
+	// 2 acc-001
+}
+
+// Two programs change one list. What the other did is merged, not overwritten.
+func ExampleClient_Edit() {
+	service := example()
+	defer service.Close()
+	ctx := context.Background()
+	one, _ := client.New(client.Config{BaseURL: service.URL})
+	two, _ := client.New(client.Config{BaseURL: service.URL})
+
+	calls := 0
+	saved, err := one.Edit(ctx, "accounts", func(current *client.List) ([]client.Item, error) {
+		calls++
+		if calls == 1 { // somebody is faster
+			if _, err := two.Save(ctx, "accounts", []client.Item{{EntityID: "acc-001"}}); err != nil {
+				return nil, err
+			}
+		}
+		return append(client.Items(current), client.Item{EntityID: "acc-002"}), nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(calls, saved.Preferences[0].EntityID, saved.Preferences[1].EntityID)
+	// Output: 2 acc-001 acc-002
+}
+
+func ExampleError() {
+	service := example()
+	defer service.Close()
+	alice, _ := client.New(client.Config{BaseURL: service.URL})
+	_, err := alice.Save(context.Background(), "accounts", nil, client.IfMatch("0000000000000000"))
+	var refused *client.Error
+	if errors.Is(err, client.ErrChanged) && errors.As(err, &refused) {
+		fmt.Println("somebody was faster; now it is", refused.ETag)
+	}
+	// Output: somebody was faster; now it is 000000000000000v0
+}
+
+// example is a service with one list, just enough for the examples.
+func example() *httptest.Server {
+	version, items := 0, []any{}
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		etag := fmt.Sprintf("000000000000000v%d", version)
+		if match := r.Header.Get("If-Match"); match != "" && match != `"`+etag+`"` {
+			w.WriteHeader(http.StatusPreconditionFailed)
+			fmt.Fprintf(w, `{"error":{"code":"PRECONDITION_FAILED","details":{"currentEtag":%q}}}`, etag)
+			return
+		}
+		if r.Method == http.MethodPut {
+			var body struct{ Preferences []map[string]any }
+			_ = json.NewDecoder(r.Body).Decode(&body)
+			version, items = version+1, []any{}
+			for i, p := range body.Preferences {
+				p["order"] = i + 1
+				items = append(items, p)
+			}
+			etag = fmt.Sprintf("000000000000000v%d", version)
+		}
+		w.Header().Set("ETag", `"`+etag+`"`)
+		_ = json.NewEncoder(w).Encode(map[string]any{"preferences": items, "etag": etag, "version": version, "totalSize": len(items)})
+	}))
+}
