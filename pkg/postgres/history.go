@@ -20,6 +20,18 @@ func (s *Store) History(ctx context.Context, r preferences.HistoryRange) ([]pref
 	return p.changes, p.more, err
 }
 
+// Since implements preferences.Store. The history is read after the list, so it
+// may know a version more.
+func (s *Store) Since(ctx context.Context, userID, domain string, h preferences.HistorySince) (preferences.List, []preferences.Change, bool, error) {
+	var l preferences.List
+	p := page{limit: h.Limit}
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return send(ctx, c, readList(preferences.Key{UserID: userID, Domain: domain}, &l), p.of(run("since", userID, domain, h.Version, h.Limit+1)))
+	})
+	p.changes = slices.DeleteFunc(p.changes, func(c preferences.Change) bool { return c.Version > l.Version })
+	return l, p.changes, p.more, err
+}
+
 // page takes changes from rows until it is full.
 type page struct {
 	limit   int

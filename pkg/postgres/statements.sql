@@ -81,6 +81,14 @@ from preference_lists l cross join lateral (
   from changes where list_id = l.list_id and version < $3 order by version desc limit $4) c
 where l.user_id = $1 and l.domain = $2 order by c.version desc
 
+-- name: since
+-- $1 user, $2 domain, $3 first version wanted, $4 limit
+select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
+from preference_lists l cross join lateral (
+  select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+  from changes where list_id = l.list_id and version >= $3 order by version limit $4) c
+where l.user_id = $1 and l.domain = $2 order by c.version
+
 -- name: audituser
 -- $1 user, $2 from, $3 $4 $5 the time, list and version to go on behind, $6 domain or empty, $7 actor or empty, $8 limit: of
 -- each list from the end of the primary key, because times rise with versions

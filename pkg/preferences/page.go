@@ -3,7 +3,6 @@ package preferences
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -43,13 +42,21 @@ type Page struct {
 	Items     []Item
 	Total     int    // items on all pages
 	NextToken string // empty: this is the last page
+	SyncToken string // for reads of what changes after these pages; on the last one, unless items were left out
 }
 
 // positionJSON is where a page ended: the sort key and the id of its last
-// item. Items that were not written since are neither skipped nor repeated.
+// item. Items that were not written since are neither skipped nor repeated. Seen
+// is the span of the pages so far.
 type positionJSON struct {
-	Key string    `json:"k"`
-	ID  uuid.UUID `json:"i"`
+	Key  string    `json:"k"`
+	ID   uuid.UUID `json:"i"`
+	Seen []byte    `json:"s"`
+}
+
+// Whole is the list as one page.
+func (l List) Whole() Page {
+	return Page{Items: l.Items, Total: len(l.Items), SyncToken: l.SyncToken()}
 }
 
 // Page returns the part of the list that the query asks for. A token that
@@ -70,11 +77,13 @@ func (l List) Page(q PageQuery) (Page, error) {
 	if q.SortBy != SortByOrder || q.Descending { // a list is by order as it is
 		slices.SortFunc(items, q.compare)
 	}
+	seen := spanOf(l)
 	if q.Token != "" {
-		last, err := l.openToken(q)
+		last, before, err := l.openToken(q)
 		if err != nil {
 			return Page{}, err
 		}
+		seen = before.widened(l)
 		at, _ := slices.BinarySearchFunc(items, last, func(it Item, p positionJSON) int {
 			// The last item itself was shown: what is equal counts as smaller.
 			return cmp.Or(q.directed(cmp.Or(cmp.Compare(q.key(it), p.Key), bytes.Compare(it.ID[:], p.ID[:]))), -1)
@@ -82,10 +91,14 @@ func (l List) Page(q PageQuery) (Page, error) {
 		items = items[at:]
 	}
 	if len(items) <= q.Size {
-		return Page{Items: items, Total: total}, nil
+		page := Page{Items: items, Total: total}
+		if q.Filter.Empty() {
+			page.SyncToken = seen.token(l.UserID, l.Domain)
+		}
+		return page, nil
 	}
 	items = items[:q.Size]
-	return Page{Items: items, Total: total, NextToken: l.token(q, items[q.Size-1])}, nil
+	return Page{Items: items, Total: total, NextToken: l.token(q, items[q.Size-1], seen)}, nil
 }
 
 func (q PageQuery) compare(a, b Item) int {
@@ -117,28 +130,25 @@ func (q PageQuery) key(it Item) string {
 	}
 }
 
-func (l List) token(q PageQuery, last Item) string {
-	position, err := json.Marshal(positionJSON{q.key(last), last.ID})
-	if err != nil {
-		panic(err) // a string and an id
-	}
-	return seal(l.bound(q), position)
+func (l List) token(q PageQuery, last Item, seen span) string {
+	return sealJSON(l.bound(q), positionJSON{q.key(last), last.ID, seen.append(nil)})
 }
 
-func (l List) openToken(q PageQuery) (positionJSON, error) {
+func (l List) openToken(q PageQuery) (positionJSON, span, error) {
 	var p positionJSON
-	position, ok := unseal(l.bound(q), q.Token)
-	if !ok || json.Unmarshal(position, &p) != nil {
-		return p, fault.New(fault.Invalid, fault.ReasonInvalidPageToken,
+	ok := openJSON(l.bound(q), q.Token, &p)
+	seen, readable := readSpan(p.Seen)
+	if !ok || !readable {
+		return p, seen, fault.New(fault.Invalid, fault.ReasonInvalidPageToken,
 			"The page token does not belong to this list, sort order, filter and fields. Start again without pageToken.").
 			Violating(fault.Violation{
 				Field: "pageToken", Description: "must be the nextPageToken of a page with the same domain, sortBy, sortOrder, filter and fields",
 			})
 	}
-	return p, nil
+	return p, seen, nil
 }
 
 // bound is what all pages have in common, and so what their tokens are good for.
 func (l List) bound(q PageQuery) []byte {
-	return fmt.Appendf(nil, "t2|%q|%q|%s|%t|%q|%q", l.UserID, l.Domain, q.SortBy, q.Descending, q.Filter.text, q.Shape)
+	return fmt.Appendf(nil, "t3|%q|%q|%s|%t|%q|%q", l.UserID, l.Domain, q.SortBy, q.Descending, q.Filter.text, q.Shape)
 }

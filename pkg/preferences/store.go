@@ -70,6 +70,9 @@ type Store interface {
 	// History reads versions of a list, newest first, and says whether there are
 	// more below them.
 	History(ctx context.Context, r HistoryRange) (changes []Change, more bool, err error)
+	// Since reads a list and what the history tells from a version on, oldest
+	// first, to that of the list, and says whether that was too much.
+	Since(ctx context.Context, userID, domain string, h HistorySince) (l List, changes []Change, more bool, err error)
 	// Audit reads audit events, newest first, and says whether there are more
 	// behind them.
 	Audit(ctx context.Context, r AuditRange) (found []AuditEvent, more bool, err error)

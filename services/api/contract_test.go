@@ -116,7 +116,10 @@ func (d *described) checkShape(operation string, res *http.Response, query url.V
 		return nil
 	}
 	shape := "List"
-	if query.Has("fields") {
+	switch {
+	case query.Has("syncToken"):
+		shape = "ListChanges"
+	case query.Has("fields"):
 		shape = "PartialList"
 	}
 	var value any

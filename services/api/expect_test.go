@@ -23,6 +23,7 @@ type preference struct {
 type list struct {
 	Preferences   []preference
 	NextPageToken *string
+	SyncToken     string
 	TotalSize     int
 	ETag          string
 	Version       int

@@ -87,7 +87,7 @@ var volatile = []struct {
 }{
 	{"id", regexp.MustCompile(`([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})`)},
 	{"time", regexp.MustCompile(`(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)`)},
-	{"token", regexp.MustCompile(`"nextPageToken": "([A-Za-z0-9_-]+)"`)},
+	{"token", regexp.MustCompile(`"(?:nextPage|sync)Token": "([A-Za-z0-9_-]+)"`)},
 	{"tag", regexp.MustCompile(`(?i:etag"?): "([A-Za-z0-9_-]{16})"`)},
 }
 

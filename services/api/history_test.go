@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
 // Addresses of what has happened.
@@ -131,38 +129,6 @@ func (c caller) pageOfTwo() list {
 	c.Helper()
 	c.as("carol").save("a", "b", "c")
 	return c.as("carol").page("", 2, "")
-}
-
-// TestAHistoryPageIsBoundedInBytes: a delta may hold all attributes of a list
-// twice, so that a page of them must end before it is full.
-func TestAHistoryPageIsBoundedInBytes(t *testing.T) {
-	alice := begin(t).as("alice")
-	large := func(fill string) string {
-		items := make([]string, 60)
-		for i := range items {
-			items[i] = `{"entityId":"e-` + strconv.Itoa(i) + `","attributes":{"x":"` + strings.Repeat(fill, 16_000) + `"}}`
-		}
-		return items0(items...)
-	}
-	const saves = 6
-	for i := range saves {
-		alice.replace(large(string(rune('a' + i)))).list(http.StatusOK)
-	}
-	seen, pages := 0, 0
-	for token := ""; ; pages++ {
-		res := alice.send(http.MethodGet, history+"&pageToken="+token, "").is(http.StatusOK)
-		require.Less(t, len(res.text), 2*preferences.MaxHistoryBytes)
-		var s story
-		res.into(&s)
-		require.NotEmpty(t, s.Changes)
-		seen += len(s.Changes)
-		if s.NextPageToken == nil {
-			break
-		}
-		token = *s.NextPageToken
-	}
-	require.Equal(t, saves, seen)
-	require.GreaterOrEqual(t, pages, 1, "one page could not hold it all")
 }
 
 // age moves what has happened so far to a day in January: version by version a

@@ -55,7 +55,7 @@ type replaceInput struct {
 
 // OutputOnly lets a client send back the list that it got.
 func (replaceInput) OutputOnly() []string {
-	return []string{"nextPageToken", "totalSize", "etag", "version", "summary", "skipped"}
+	return []string{"nextPageToken", "totalSize", "etag", "version", "syncToken", "summary", "skipped"}
 }
 
 // inputs returns the wanted items, as far as they can be read. No list is not an empty list: that would

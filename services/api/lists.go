@@ -21,10 +21,13 @@ func (s *server) list(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if !conditions.Empty() && q.page.Token == "" {
+	if !conditions.Empty() && q.page.Token == "" && !q.sync {
 		if done, err := s.spared(c, conditions, q); done || err != nil {
 			return err
 		}
+	}
+	if q.sync {
+		return s.changes(c, conditions, q)
 	}
 	l, err := s.prefs.List(c.Request().Context(), q.userID, q.domain)
 	if err != nil {

@@ -25,6 +25,7 @@ const (
 	paramUserID    = middleware.ParamUserID
 	paramFilter    = "filter"
 	paramFields    = "fields"
+	paramSyncToken = "syncToken"
 	paramStartTime = "startTime"
 	paramEndTime   = "endTime"
 	paramActor     = "actor"
@@ -43,6 +44,9 @@ type listQuery struct {
 	domain string
 	page   preferences.PageQuery
 	fields fields
+
+	sync      bool // only what has changed
+	syncToken string
 }
 
 // readListQuery checks every parameter and reports all mistakes at once. The
@@ -52,6 +56,7 @@ func readListQuery(q url.Values, caller string) (listQuery, error) {
 	var wrong []fault.Violation
 	out.userID, wrong = readUserID(q, caller)
 	wrong = append(wrong, out.readView(q)...)
+	wrong = append(wrong, out.readSyncToken(q)...)
 	if len(wrong) > 0 {
 		return listQuery{}, invalid(wrong...)
 	}

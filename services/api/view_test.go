@@ -91,7 +91,7 @@ func TestFieldsSelectMembers(t *testing.T) {
 		require.Equal(t, res.Header.Get("Content-Length"), head.Header.Get("Content-Length"))
 	}
 	whole := alice.send(http.MethodGet, accounts, "").text
-	every := "preferences,nextPageToken,totalSize,etag,version"
+	every := "preferences,nextPageToken,totalSize,etag,version,syncToken"
 	require.Equal(t, whole, alice.send(http.MethodGet, view("fields", every), "").text)
 	var members struct{ Preferences []map[string]json.RawMessage }
 	require.NoError(t, json.Unmarshal([]byte(whole), &members))

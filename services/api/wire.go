@@ -47,7 +47,7 @@ func (l listJSON) appendJSON(b []byte) []byte { return append(l.appendMembers(b)
 func (l listJSON) appendMembers(b []byte) []byte {
 	b = append(b, '{')
 	for i, m := range listMembers {
-		if !l.fields.listHas(i) {
+		if !l.fields.listHas(i) || i == syncTokenMember && l.page.SyncToken == "" {
 			continue
 		}
 		if b[len(b)-1] != '{' {
@@ -57,6 +57,9 @@ func (l listJSON) appendMembers(b []byte) []byte {
 	}
 	return b
 }
+
+// syncTokenMember is the index of the one member that is not always there.
+const syncTokenMember = 5
 
 // listMembers are the members of a list in their order, each name with its
 // punctuation.
@@ -69,6 +72,7 @@ var listMembers = []struct {
 	{`"totalSize":`, func(l listJSON, b []byte) []byte { return appendNumber(b, "", int64(l.page.Total)) }},
 	{`"etag":`, func(l listJSON, b []byte) []byte { return appendString(b, l.tag) }},
 	{`"version":`, func(l listJSON, b []byte) []byte { return appendNumber(b, "", l.Version) }},
+	{`"syncToken":`, func(l listJSON, b []byte) []byte { return appendString(b, l.page.SyncToken) }},
 }
 
 func (l listJSON) appendItems(b []byte) []byte {
@@ -135,7 +139,7 @@ type replacedJSON struct {
 }
 
 func (r replacedJSON) appendJSON(b []byte) []byte {
-	b = listJSON{List: r.List, page: preferences.Page{Items: r.List.Items, Total: len(r.List.Items)}, tag: r.tag}.appendMembers(b)
+	b = listJSON{List: r.List, page: r.List.Whole(), tag: r.tag}.appendMembers(b)
 	b = appendNumber(b, `,"summary":{"created":`, int64(r.Summary.Created))
 	b = appendNumber(b, `,"updated":`, int64(r.Summary.Updated))
 	b = appendNumber(b, `,"deleted":`, int64(r.Summary.Deleted))

@@ -16,6 +16,12 @@ export interface paths {
          * @description A list that was never saved is empty, and has a tag like any other.
          *     Sorting, filtering, paging and choosing fields are views of the list: all of
          *     them have its tag.
+         *
+         *     The last page has a `syncToken`, and so have answers to saves. With it the next
+         *     read is of what has changed since: remove `removed` by id, then put in `changed`,
+         *     and you have the list as it is, and another token. 410 `SYNC_TOKEN_EXPIRED` means
+         *     that too much has happened, or too long ago: read the whole list. With `syncToken`
+         *     only `domain` and `userId` may be given.
          */
         get: operations["listPreferences"];
         put?: never;
@@ -233,6 +239,8 @@ export interface components {
              * @description Grows by 1 with every visible change of the list; 0 if it was never saved.
              */
             version: number;
+            /** @description For a read of what changes from now on. On the last page, unless a filter left items out. */
+            syncToken?: string;
         };
         /** @description A preference with the members that `fields` names. */
         PartialPreference: {
@@ -271,6 +279,24 @@ export interface components {
             etag?: components["schemas"]["Etag"];
             /** Format: int64 */
             version?: number;
+            syncToken?: string;
+        };
+        /** @description What has changed in a list since a `syncToken` was given out. */
+        ListChanges: {
+            /** @description Every item whose members differ, as it is now, by order. */
+            changed: components["schemas"]["Preference"][];
+            /** @description Items that are not in the list any more; perhaps some that the reader never saw. */
+            removed: {
+                /** Format: uuid */
+                id: string;
+                entityId: components["schemas"]["EntityId"];
+                entityType: components["schemas"]["EntityType"];
+            }[];
+            etag: components["schemas"]["Etag"];
+            /** Format: int64 */
+            version: number;
+            /** @description For the next read. */
+            syncToken: string;
         };
         Summary: {
             created: number;
@@ -288,6 +314,7 @@ export interface components {
             etag: components["schemas"]["Etag"];
             /** Format: int64 */
             version: number;
+            syncToken: string;
             summary: components["schemas"]["Summary"];
             /** @description Entities that were left out. */
             skipped: {
@@ -332,11 +359,26 @@ export interface components {
             preferences: components["schemas"]["ReplaceItem"][];
             /** @description Ignored. */
             nextPageToken?: string | null;
+<<<<<<< HEAD
             totalSize?: components["schemas"]["Ignored"];
             etag?: components["schemas"]["Ignored"];
             version?: components["schemas"]["Ignored"];
             summary?: components["schemas"]["Ignored"];
             skipped?: components["schemas"]["Ignored"];
+=======
+            /** @description Ignored. */
+            totalSize?: unknown;
+            /** @description Ignored. */
+            etag?: unknown;
+            /** @description Ignored. */
+            version?: unknown;
+            /** @description Ignored. */
+            syncToken?: unknown;
+            /** @description Ignored. */
+            summary?: unknown;
+            /** @description Ignored. */
+            skipped?: unknown;
+>>>>>>> 6582274 (Answer what has changed in a list since a sync token)
         };
         UpdateRequest: {
             attributes?: components["schemas"]["Attributes"];
@@ -504,8 +546,30 @@ export interface components {
                  * Format: uuid
                  * @description The item that has the entity already.
                  */
+<<<<<<< HEAD
                 id?: string;
                 resourceName?: string;
+=======
+                code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
+                /** @description For people. */
+                message: string;
+                /** @description The name of a google.rpc.Code. */
+                status: string;
+                details: {
+                    requestId: string;
+                    fieldViolations?: {
+                        /** @description A path such as preferences[3].order, a parameter or a header. */
+                        field: string;
+                        description: string;
+                    }[];
+                    /**
+                     * Format: uuid
+                     * @description The item that has the entity already.
+                     */
+                    id?: string;
+                    resourceName?: string;
+                };
+>>>>>>> 6582274 (Answer what has changed in a list since a sync token)
             };
         };
         PreconditionError: {
@@ -712,6 +776,33 @@ export interface components {
                  *         "code": "IDEMPOTENCY_KEY_REUSED",
                  *         "message": "The Idempotency-Key was used for another request. Take a new key for a new request.",
                  *         "status": "INVALID_ARGUMENT",
+                 *         "details": {
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The history does not tell any more what has changed. Read the list without `syncToken`. */
+        SyncTokenExpired: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "SYNC_TOKEN_EXPIRED",
+                 *         "message": "What has changed since then is not known any more. Read the list without syncToken.",
+                 *         "status": "OUT_OF_RANGE",
                  *         "details": {
                  *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
                  *         }
@@ -990,6 +1081,8 @@ export interface components {
          * @example etag,preferences.entityId,preferences.order
          */
         Fields: string;
+        /** @description The `syncToken` of an earlier answer about the same list; the answer is what has changed since. */
+        SyncToken: string;
         /** @description Whose list; needs the scope `preferences.admin`. By default the caller's own. */
         UserId: string;
         /** @description Overrides the preconditions. The history says so. */
@@ -1083,6 +1176,8 @@ export interface operations {
                  * @example etag,preferences.entityId,preferences.order
                  */
                 fields?: components["parameters"]["Fields"];
+                /** @description The `syncToken` of an earlier answer about the same list; the answer is what has changed since. */
+                syncToken?: components["parameters"]["SyncToken"];
                 /** @description Whose list; needs the scope `preferences.admin`. By default the caller's own. */
                 userId?: components["parameters"]["UserId"];
             };
@@ -1121,13 +1216,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["List"] | components["schemas"]["PartialList"];
+                    "application/json": components["schemas"]["List"] | components["schemas"]["PartialList"] | components["schemas"]["ListChanges"];
                 };
             };
             304: components["responses"]["NotModified"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
+            410: components["responses"]["SyncTokenExpired"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
@@ -1243,6 +1339,8 @@ export interface operations {
                  * @example etag,preferences.entityId,preferences.order
                  */
                 fields?: components["parameters"]["Fields"];
+                /** @description The `syncToken` of an earlier answer about the same list; the answer is what has changed since. */
+                syncToken?: components["parameters"]["SyncToken"];
                 /** @description Whose list; needs the scope `preferences.admin`. By default the caller's own. */
                 userId?: components["parameters"]["UserId"];
             };
@@ -1286,6 +1384,7 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
+            410: components["responses"]["SyncTokenExpired"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
