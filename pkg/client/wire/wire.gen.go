@@ -138,6 +138,7 @@ const (
 	RefusalCodeINVALIDFIELD          RefusalCode = "INVALID_FIELD"
 	RefusalCodeINVALIDJSON           RefusalCode = "INVALID_JSON"
 	RefusalCodeINVALIDPAGETOKEN      RefusalCode = "INVALID_PAGE_TOKEN"
+	RefusalCodeINVALIDSYNCTOKEN      RefusalCode = "INVALID_SYNC_TOKEN"
 	RefusalCodeINVALIDTOKEN          RefusalCode = "INVALID_TOKEN"
 	RefusalCodeMALFORMEDPRECONDITION RefusalCode = "MALFORMED_PRECONDITION"
 	RefusalCodeMETHODNOTALLOWED      RefusalCode = "METHOD_NOT_ALLOWED"
@@ -149,6 +150,7 @@ const (
 	RefusalCodePRECONDITIONREQUIRED  RefusalCode = "PRECONDITION_REQUIRED"
 	RefusalCodeRATELIMITED           RefusalCode = "RATE_LIMITED"
 	RefusalCodeREQUESTINPROGRESS     RefusalCode = "REQUEST_IN_PROGRESS"
+	RefusalCodeSYNCTOKENEXPIRED      RefusalCode = "SYNC_TOKEN_EXPIRED"
 	RefusalCodeTOOMANYITEMS          RefusalCode = "TOO_MANY_ITEMS"
 	RefusalCodeUNAVAILABLE           RefusalCode = "UNAVAILABLE"
 	RefusalCodeUNKNOWNDOMAIN         RefusalCode = "UNKNOWN_DOMAIN"
@@ -187,6 +189,8 @@ func (e RefusalCode) Valid() bool {
 		return true
 	case RefusalCodeINVALIDPAGETOKEN:
 		return true
+	case RefusalCodeINVALIDSYNCTOKEN:
+		return true
 	case RefusalCodeINVALIDTOKEN:
 		return true
 	case RefusalCodeMALFORMEDPRECONDITION:
@@ -208,6 +212,8 @@ func (e RefusalCode) Valid() bool {
 	case RefusalCodeRATELIMITED:
 		return true
 	case RefusalCodeREQUESTINPROGRESS:
+		return true
+	case RefusalCodeSYNCTOKENEXPIRED:
 		return true
 	case RefusalCodeTOOMANYITEMS:
 		return true
@@ -488,6 +494,9 @@ type List struct {
 	NextPageToken *string      `json:"nextPageToken"`
 	Preferences   []Preference `json:"preferences"`
 
+	// SyncToken For a read of what changes from now on. On the last page, unless a filter left items out.
+	SyncToken *string `json:"syncToken,omitempty"`
+
 	// TotalSize Items on all pages.
 	TotalSize int `json:"totalSize"`
 
@@ -530,6 +539,27 @@ type ListChanged struct {
 // ListChangedType defines model for ListChanged.Type.
 type ListChangedType string
 
+// ListChanges What has changed in a list since a `syncToken` was given out.
+type ListChanges struct {
+	// Changed Every item whose members differ, as it is now, by order.
+	Changed []Preference `json:"changed"`
+
+	// Etag A strong entity tag, without quotes.
+	Etag Etag `json:"etag"`
+
+	// Removed Items that are not in the list any more; perhaps some that the reader never saw.
+	Removed []struct {
+		// EntityID The id that the owner gave the entity. It need not be known here.
+		EntityID   EntityID   `json:"entityId"`
+		EntityType EntityType `json:"entityType"`
+		ID         string     `json:"id"`
+	} `json:"removed"`
+
+	// SyncToken For the next read.
+	SyncToken string `json:"syncToken"`
+	Version   int64  `json:"version"`
+}
+
 // OperationCalled An operation that somebody called for, in the state that it is in now.
 type OperationCalled struct {
 	// Action The kind of operation.
@@ -553,6 +583,7 @@ type PartialList struct {
 	Etag          *Etag                `json:"etag,omitempty"`
 	NextPageToken *string              `json:"nextPageToken,omitempty"`
 	Preferences   *[]PartialPreference `json:"preferences,omitempty"`
+	SyncToken     *string              `json:"syncToken,omitempty"`
 	TotalSize     *int                 `json:"totalSize,omitempty"`
 	Version       *int64               `json:"version,omitempty"`
 }
@@ -748,6 +779,9 @@ type ReplaceRequest struct {
 	// Summary What the server alone sets may be sent back, and is ignored.
 	Summary *Ignored `json:"summary,omitempty"`
 
+	// SyncToken What the server alone sets may be sent back, and is ignored.
+	SyncToken *Ignored `json:"syncToken,omitempty"`
+
 	// TotalSize What the server alone sets may be sent back, and is ignored.
 	TotalSize *Ignored `json:"totalSize,omitempty"`
 
@@ -772,6 +806,7 @@ type ReplaceResult struct {
 		Reason     ReplaceResultSkippedReason `json:"reason"`
 	} `json:"skipped"`
 	Summary   Summary `json:"summary"`
+	SyncToken string  `json:"syncToken"`
 	TotalSize int     `json:"totalSize"`
 	Version   int64   `json:"version"`
 }
@@ -867,6 +902,9 @@ type SortBy string
 // SortOrder defines model for SortOrder.
 type SortOrder string
 
+// SyncToken defines model for SyncToken.
+type SyncToken = string
+
 // Traceparent defines model for Traceparent.
 type Traceparent = string
 
@@ -950,6 +988,12 @@ type RateLimitedApplicationJSON = Error
 
 // RateLimitedApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
 type RateLimitedApplicationProblemPlusJSON = Problem
+
+// SyncTokenExpiredApplicationJSON defines model for SyncTokenExpired.
+type SyncTokenExpiredApplicationJSON = Error
+
+// SyncTokenExpiredApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
+type SyncTokenExpiredApplicationProblemPlusJSON = Problem
 
 // TakenOverApplicationJSON defines model for TakenOver.
 type TakenOverApplicationJSON = Error
@@ -1045,6 +1089,9 @@ type ListPreferencesParams struct {
 	// AIP-157): members of the list, and `preferences.<member>` for members of its
 	// items. `preferences` alone is whole items. By default everything.
 	Fields *Fields `form:"fields,omitempty" json:"fields,omitempty"`
+
+	// SyncToken The `syncToken` of an earlier answer about the same list; the answer is what has changed since.
+	SyncToken *SyncToken `form:"syncToken,omitempty" json:"syncToken,omitempty"`
 
 	// UserID Whose list; needs the scope `preferences.admin`. By default the caller's own.
 	UserID *UserID `form:"userId,omitempty" json:"userId,omitempty"`
@@ -1383,6 +1430,32 @@ func (t *ListPreferences200JSONResponseBody) MergePartialList(v PartialList) err
 	return err
 }
 
+// AsListChanges returns the union data inside the ListPreferences200JSONResponseBody as a ListChanges
+func (t ListPreferences200JSONResponseBody) AsListChanges() (ListChanges, error) {
+	var body ListChanges
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromListChanges overwrites any union data inside the ListPreferences200JSONResponseBody as the provided ListChanges
+func (t *ListPreferences200JSONResponseBody) FromListChanges(v ListChanges) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeListChanges performs a merge with any union data inside the ListPreferences200JSONResponseBody, using the provided ListChanges
+func (t *ListPreferences200JSONResponseBody) MergeListChanges(v ListChanges) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
 func (t ListPreferences200JSONResponseBody) MarshalJSON() ([]byte, error) {
 	b, err := t.union.MarshalJSON()
 	return b, err
@@ -1481,6 +1554,12 @@ type ClientInterface interface {
 	// A list that was never saved is empty, and has a tag like any other.
 	// Sorting, filtering, paging and choosing fields are views of the list: all of
 	// them have its tag.
+	//
+	// The last page has a `syncToken`, and so have answers to saves. With it the next
+	// read is of what has changed since: remove `removed` by id, then put in `changed`,
+	// and you have the list as it is, and another token. 410 `SYNC_TOKEN_EXPIRED` means
+	// that too much has happened, or too long ago: read the whole list. With `syncToken`
+	// only `domain` and `userId` may be given.
 	//
 	// Corresponds with GET /preferences (the `ListPreferences` operationId).
 	ListPreferences(ctx context.Context, params *ListPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1639,6 +1718,12 @@ func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsPar
 // A list that was never saved is empty, and has a tag like any other.
 // Sorting, filtering, paging and choosing fields are views of the list: all of
 // them have its tag.
+//
+// The last page has a `syncToken`, and so have answers to saves. With it the next
+// read is of what has changed since: remove `removed` by id, then put in `changed`,
+// and you have the list as it is, and another token. 410 `SYNC_TOKEN_EXPIRED` means
+// that too much has happened, or too long ago: read the whole list. With `syncToken`
+// only `domain` and `userId` may be given.
 //
 // Corresponds with GET /preferences (the `ListPreferences` operationId).
 func (c *Client) ListPreferences(ctx context.Context, params *ListPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2153,6 +2238,18 @@ func NewListPreferencesRequest(server string, params *ListPreferencesParams) (*h
 		if params.Fields != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fields", *params.Fields, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.SyncToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "syncToken", *params.SyncToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

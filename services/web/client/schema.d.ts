@@ -359,26 +359,12 @@ export interface components {
             preferences: components["schemas"]["ReplaceItem"][];
             /** @description Ignored. */
             nextPageToken?: string | null;
-<<<<<<< HEAD
             totalSize?: components["schemas"]["Ignored"];
             etag?: components["schemas"]["Ignored"];
             version?: components["schemas"]["Ignored"];
+            syncToken?: components["schemas"]["Ignored"];
             summary?: components["schemas"]["Ignored"];
             skipped?: components["schemas"]["Ignored"];
-=======
-            /** @description Ignored. */
-            totalSize?: unknown;
-            /** @description Ignored. */
-            etag?: unknown;
-            /** @description Ignored. */
-            version?: unknown;
-            /** @description Ignored. */
-            syncToken?: unknown;
-            /** @description Ignored. */
-            summary?: unknown;
-            /** @description Ignored. */
-            skipped?: unknown;
->>>>>>> 6582274 (Answer what has changed in a list since a sync token)
         };
         UpdateRequest: {
             attributes?: components["schemas"]["Attributes"];
@@ -530,7 +516,7 @@ export interface components {
              * @description For programs; it does not change.
              * @enum {string}
              */
-            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
+            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
             /** @description For people. */
             message: string;
             /** @description The name of a google.rpc.Code. */
@@ -546,30 +532,8 @@ export interface components {
                  * Format: uuid
                  * @description The item that has the entity already.
                  */
-<<<<<<< HEAD
                 id?: string;
                 resourceName?: string;
-=======
-                code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
-                /** @description For people. */
-                message: string;
-                /** @description The name of a google.rpc.Code. */
-                status: string;
-                details: {
-                    requestId: string;
-                    fieldViolations?: {
-                        /** @description A path such as preferences[3].order, a parameter or a header. */
-                        field: string;
-                        description: string;
-                    }[];
-                    /**
-                     * Format: uuid
-                     * @description The item that has the entity already.
-                     */
-                    id?: string;
-                    resourceName?: string;
-                };
->>>>>>> 6582274 (Answer what has changed in a list since a sync token)
             };
         };
         PreconditionError: {
