@@ -75,7 +75,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	pool := stdlib.OpenDB(*conn, stdlib.OptionAfterConnect(prepare))
+	pool := sql.OpenDB(steady{stdlib.GetConnector(*conn, stdlib.OptionAfterConnect(prepare))})
 	pool.SetMaxOpenConns(cfg.MaxConns)
 	pool.SetMaxIdleConns(cfg.MaxConns)
 	db, err := gorm.Open(driver.New(driver.Config{Conn: pool}), &gorm.Config{
