@@ -22,6 +22,7 @@ type Service struct {
 	now       func() time.Time
 
 	requireCondition bool
+	replica          *replica // nil: there is none
 }
 
 // Options are what a Service is made of; Store is the only one without a
@@ -32,6 +33,7 @@ type Options struct {
 	Announcer        Announcer
 	RequireCondition bool             // writes without a precondition are refused
 	Now              func() time.Time // default: time.Now
+	Replica          Reader           // of the store; nil: there is none
 }
 
 // New returns the use cases over a store.
@@ -42,7 +44,11 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Service{o.Store, o.Domains, o.Announcer, o.Now, o.RequireCondition}
+	s := &Service{store: o.Store, domains: o.Domains, announcer: o.Announcer, now: o.Now, requireCondition: o.RequireCondition}
+	if o.Replica != nil {
+		s.replica = &replica{Reader: o.Replica, now: o.Now}
+	}
+	return s
 }
 
 // Terms are what a write is subject to.

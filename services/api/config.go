@@ -35,6 +35,7 @@ type Config struct {
 	ShutdownTimeout time.Duration     `name:"shutdown-timeout" default:"15s" help:"How long requests in hand may take to finish at a stop."`
 	Deployment      config.Deployment `embed:""`
 	Database        config.Database   `embed:""`
+	ReplicaURL      config.Secret     `name:"database-replica-url" help:"Connection string of a read replica; it may answer reads that name a version which it has reached."`
 	Kafka           config.Kafka      `embed:""`
 	Topics          config.Topics     `embed:""`
 	Relay           config.Relay      `embed:""`

@@ -7,13 +7,12 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/precondition"
 	"github.com/prefsd/prefsd/pkg/preferences"
-	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 // list answers GET /preferences. A caller with a tag is answered from the head
 // of the list alone as long as nothing has changed, which is the usual case.
 func (s *server) list(c echo.Context) error {
-	q, err := readListQuery(middleware.Of(c).Query, userOf(c))
+	q, err := readListQuery(c)
 	if err != nil {
 		return err
 	}
@@ -29,7 +28,7 @@ func (s *server) list(c echo.Context) error {
 	if q.sync {
 		return s.changes(c, conditions, q)
 	}
-	l, err := s.prefs.List(c.Request().Context(), q.userID, q.domain)
+	l, err := s.prefs.ListAtLeast(c.Request().Context(), q.userID, q.domain, q.least)
 	if err != nil {
 		return err
 	}
@@ -38,7 +37,7 @@ func (s *server) list(c echo.Context) error {
 
 // spared answers from the head if the conditions allow it.
 func (s *server) spared(c echo.Context, conditions precondition.Conditions, q listQuery) (done bool, err error) {
-	head, err := s.prefs.Head(c.Request().Context(), q.userID, q.domain)
+	head, err := s.prefs.HeadAtLeast(c.Request().Context(), q.userID, q.domain, q.least)
 	if err != nil {
 		return false, err
 	}

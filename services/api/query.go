@@ -10,6 +10,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/services/api/middleware"
@@ -17,19 +19,20 @@ import (
 
 // Names of query parameters; the route table says which route has which.
 const (
-	paramDomain    = "domain"
-	paramSortBy    = "sortBy"
-	paramSortOrder = "sortOrder"
-	paramPageSize  = "pageSize"
-	paramPageToken = "pageToken"
-	paramUserID    = middleware.ParamUserID
-	paramFilter    = "filter"
-	paramFields    = "fields"
-	paramSyncToken = "syncToken"
-	paramStartTime = "startTime"
-	paramEndTime   = "endTime"
-	paramActor     = "actor"
-	paramForce     = "force"
+	paramDomain     = "domain"
+	paramSortBy     = "sortBy"
+	paramSortOrder  = "sortOrder"
+	paramPageSize   = "pageSize"
+	paramPageToken  = "pageToken"
+	paramUserID     = middleware.ParamUserID
+	paramFilter     = "filter"
+	paramFields     = "fields"
+	paramMinVersion = "minVersion"
+	paramSyncToken  = "syncToken"
+	paramStartTime  = "startTime"
+	paramEndTime    = "endTime"
+	paramActor      = "actor"
+	paramForce      = "force"
 )
 
 // Values of sortOrder.
@@ -45,22 +48,49 @@ type listQuery struct {
 	page   preferences.PageQuery
 	fields fields
 
-	sync      bool // only what has changed
+	least     int64 // a version that the caller knows
+	sync      bool  // only what has changed
 	syncToken string
 }
 
 // readListQuery checks every parameter and reports all mistakes at once. The
 // list is the caller's, unless an administrator names another user.
-func readListQuery(q url.Values, caller string) (listQuery, error) {
+func readListQuery(c echo.Context) (listQuery, error) {
+	q := middleware.Of(c).Query
 	out := listQuery{domain: q.Get(paramDomain), page: preferences.PageQuery{Token: q.Get(paramPageToken)}}
 	var wrong []fault.Violation
-	out.userID, wrong = readUserID(q, caller)
+	out.userID, wrong = readUserID(q, userOf(c))
 	wrong = append(wrong, out.readView(q)...)
 	wrong = append(wrong, out.readSyncToken(q)...)
+	wrong = append(wrong, out.readMinVersion(q, c.Request().Header[headerMinVersion])...)
 	if len(wrong) > 0 {
 		return listQuery{}, invalid(wrong...)
 	}
 	return out, nil
+}
+
+// headerMinVersion says the same as minVersion, for clients that set it for all
+// their requests.
+const headerMinVersion = "Prefs-Min-Version"
+
+// readMinVersion takes the newer of the two versions that a read may name, and
+// returns what is wrong.
+func (l *listQuery) readMinVersion(q url.Values, header []string) (wrong []fault.Violation) {
+	l.least = preferences.AnyVersion
+	read := func(name, text string) {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			wrong = append(wrong, fault.Violation{Field: name, Description: "must be a version: a whole number from 0"})
+		}
+		l.least = max(l.least, n)
+	}
+	if q.Has(paramMinVersion) {
+		read(paramMinVersion, q.Get(paramMinVersion))
+	}
+	for _, text := range header {
+		read(headerMinVersion, text)
+	}
+	return wrong
 }
 
 // readUserID returns whose lists a read is about.

@@ -179,9 +179,9 @@ func TestUnknownParametersAreRefused(t *testing.T) {
 	alice := w.as("alice")
 	id := alice.save("a").Preferences[0].ID
 	w.unchanged(func() {
-		for _, name := range []string{"minVersion", "validateOnly", "sortby", "force", "page"} {
+		for _, name := range []string{"validateOnly", "sortby", "force", "page"} {
 			p := alice.send(http.MethodGet, accounts+"&"+name+"=x", "").fails(http.StatusBadRequest, "INVALID_FIELD", name)
-			require.Contains(t, p.Error.Details.FieldViolations[0].Description, "domain, sortBy, sortOrder, pageSize, pageToken, filter, fields, syncToken, userId")
+			require.Contains(t, p.Error.Details.FieldViolations[0].Description, "domain, sortBy, sortOrder, pageSize, pageToken, filter, fields, syncToken, minVersion, userId")
 		}
 		p := alice.send(http.MethodPut, "/preferences:batchReplace?validateOnly=true", body("b")).fails(http.StatusBadRequest, "INVALID_FIELD", "validateOnly")
 		require.Contains(t, p.Error.Details.FieldViolations[0].Description, "known are force")

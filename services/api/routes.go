@@ -64,7 +64,7 @@ func (s *server) routes() []Route {
 		spec    = `/openapi.yaml`
 	)
 	var (
-		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramSyncToken, paramUserID}
+		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramSyncToken, paramMinVersion, paramUserID}
 		past  = []string{paramDomain, paramPageSize, paramPageToken, paramUserID}
 		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
 		force = []string{paramForce}

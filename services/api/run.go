@@ -153,6 +153,11 @@ func (p *process) work(ctx context.Context) (err error) {
 	if err := showPool(p.telemetry.Meter(), store.Stats); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
+	replica, closeReplica, err := p.replica()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeReplica()) }()
 	var publisher outbox.Publisher
 	if p.cfg.Relay.Enabled {
 		client, failed := kafka.Open(kafka.FromConfig(p.cfg.Kafka, "prefsd-"+service, p.cfg.Topics.Own()...))
@@ -169,17 +174,30 @@ func (p *process) work(ctx context.Context) (err error) {
 		return err
 	}
 	store.AfterCommit(outlet.Poke)
-	p.open(store) //nolint:contextcheck // each request has a context of its own
+	p.open(store, replica) //nolint:contextcheck // each request has a context of its own
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return outlet.Run(ctx) })
 	g.Go(func() error { return p.forget(ctx, store) })
 	return g.Wait()
 }
 
+// replica opens the read replica, where there is one.
+func (p *process) replica() (preferences.Reader, func() error, error) {
+	url := p.cfg.ReplicaURL.Reveal()
+	if url == "" {
+		return nil, func() error { return nil }, nil
+	}
+	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: p.cfg.Database.MaxConns})
+	if err != nil {
+		return nil, nil, fmt.Errorf("--database-replica-url: %w", err)
+	}
+	return store, store.Close, nil
+}
+
 // open lets requests in.
-func (p *process) open(store *postgres.Store) {
+func (p *process) open(store *postgres.Store, replica preferences.Reader) {
 	p.gate.set(p.handler(preferences.New(preferences.Options{
-		Store: store, Domains: p.domains, Announcer: p.announcer(), RequireCondition: bool(p.cfg.RequireIfMatch),
+		Store: store, Domains: p.domains, Announcer: p.announcer(), RequireCondition: bool(p.cfg.RequireIfMatch), Replica: replica,
 	})))
 	p.telemetry.ReadyWhen(telemetry.Check{Name: "database", Ready: store.Ping}, telemetry.Check{Name: "keys", Ready: p.verifier.Ready})
 }

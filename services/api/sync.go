@@ -17,6 +17,9 @@ func (s *server) changes(c echo.Context, conditions precondition.Conditions, q l
 	if err != nil {
 		return err
 	}
+	if err := sync.List.Reached(q.least); err != nil {
+		return err
+	}
 	now := stateOf(sync.List)
 	if done, err := judged(c, conditions, now); done || err != nil {
 		return err
@@ -26,7 +29,7 @@ func (s *server) changes(c echo.Context, conditions precondition.Conditions, q l
 
 // withSync are the parameters that a read of changes knows; the others choose a
 // part of the list, which changes do not have.
-var withSync = []string{paramSyncToken, paramDomain, paramUserID}
+var withSync = []string{paramSyncToken, paramDomain, paramUserID, paramMinVersion}
 
 // readSyncToken returns what does not go with a sync token.
 func (l *listQuery) readSyncToken(q url.Values) (wrong []fault.Violation) {

@@ -887,11 +887,17 @@ type IfMatch = string
 // IfNoneMatch defines model for IfNoneMatch.
 type IfNoneMatch = string
 
+// MinVersion defines model for MinVersion.
+type MinVersion = int64
+
 // PageSize defines model for PageSize.
 type PageSize = int
 
 // PageToken defines model for PageToken.
 type PageToken = string
+
+// PrefsMinVersion defines model for PrefsMinVersion.
+type PrefsMinVersion = string
 
 // RequestID defines model for RequestId.
 type RequestID = string
@@ -964,6 +970,12 @@ type InternalApplicationProblemPlusJSON = Problem
 
 // KeyReused defines model for KeyReused.
 type KeyReused = Error
+
+// NeverReachedApplicationJSON defines model for NeverReached.
+type NeverReachedApplicationJSON = Error
+
+// NeverReachedApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
+type NeverReachedApplicationProblemPlusJSON = Problem
 
 // NotFoundApplicationJSON defines model for NotFound.
 type NotFoundApplicationJSON = Error
@@ -1093,8 +1105,16 @@ type ListPreferencesParams struct {
 	// SyncToken The `syncToken` of an earlier answer about the same list; the answer is what has changed since.
 	SyncToken *SyncToken `form:"syncToken,omitempty" json:"syncToken,omitempty"`
 
+	// MinVersion A `version` of the list that the caller knows. The answer is that or a newer one,
+	// and may come from a replica of the database; without it, it is the newest. A
+	// version that the list has never reached is answered 404.
+	MinVersion *MinVersion `form:"minVersion,omitempty" json:"minVersion,omitempty"`
+
 	// UserID Whose list; needs the scope `preferences.admin`. By default the caller's own.
 	UserID *UserID `form:"userId,omitempty" json:"userId,omitempty"`
+
+	// PrefsMinVersion The same as `minVersion`; of two versions the newer one counts.
+	PrefsMinVersion *PrefsMinVersion `json:"Prefs-Min-Version,omitempty"`
 
 	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
@@ -1559,7 +1579,7 @@ type ClientInterface interface {
 	// read is of what has changed since: remove `removed` by id, then put in `changed`,
 	// and you have the list as it is, and another token. 410 `SYNC_TOKEN_EXPIRED` means
 	// that too much has happened, or too long ago: read the whole list. With `syncToken`
-	// only `domain` and `userId` may be given.
+	// only `domain`, `userId` and `minVersion` may be given.
 	//
 	// Corresponds with GET /preferences (the `ListPreferences` operationId).
 	ListPreferences(ctx context.Context, params *ListPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1723,7 +1743,7 @@ func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsPar
 // read is of what has changed since: remove `removed` by id, then put in `changed`,
 // and you have the list as it is, and another token. 410 `SYNC_TOKEN_EXPIRED` means
 // that too much has happened, or too long ago: read the whole list. With `syncToken`
-// only `domain` and `userId` may be given.
+// only `domain`, `userId` and `minVersion` may be given.
 //
 // Corresponds with GET /preferences (the `ListPreferences` operationId).
 func (c *Client) ListPreferences(ctx context.Context, params *ListPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2259,6 +2279,18 @@ func NewListPreferencesRequest(server string, params *ListPreferencesParams) (*h
 
 		}
 
+		if params.MinVersion != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "minVersion", *params.MinVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.UserID != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "userId", *params.UserID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -2284,48 +2316,59 @@ func NewListPreferencesRequest(server string, params *ListPreferencesParams) (*h
 
 	if params != nil {
 
-		if params.IfNoneMatch != nil {
+		if params.PrefsMinVersion != nil {
 			var headerParam0 string
 
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Prefs-Min-Version", *params.PrefsMinVersion, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("If-None-Match", headerParam0)
+			req.Header.Set("Prefs-Min-Version", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
 		}
 
 		if params.IfMatch != nil {
-			var headerParam1 string
+			var headerParam2 string
 
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("If-Match", headerParam1)
+			req.Header.Set("If-Match", headerParam2)
 		}
 
 		if params.XRequestID != nil {
-			var headerParam2 string
+			var headerParam3 string
 
-			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("X-Request-Id", headerParam2)
+			req.Header.Set("X-Request-Id", headerParam3)
 		}
 
 		if params.Traceparent != nil {
-			var headerParam3 string
+			var headerParam4 string
 
-			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("traceparent", headerParam3)
+			req.Header.Set("traceparent", headerParam4)
 		}
 
 	}

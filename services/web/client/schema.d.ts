@@ -21,7 +21,7 @@ export interface paths {
          *     read is of what has changed since: remove `removed` by id, then put in `changed`,
          *     and you have the list as it is, and another token. 410 `SYNC_TOKEN_EXPIRED` means
          *     that too much has happened, or too long ago: read the whole list. With `syncToken`
-         *     only `domain` and `userId` may be given.
+         *     only `domain`, `userId` and `minVersion` may be given.
          */
         get: operations["listPreferences"];
         put?: never;
@@ -749,6 +749,39 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description The list has never reached the version in `minVersion`. */
+        NeverReached: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "NOT_FOUND",
+                 *         "message": "The list has never reached that version.",
+                 *         "status": "NOT_FOUND",
+                 *         "details": {
+                 *           "fieldViolations": [
+                 *             {
+                 *               "field": "minVersion",
+                 *               "description": "must be a version that an answer about this list has named"
+                 *             }
+                 *           ],
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /** @description The history does not tell any more what has changed. Read the list without `syncToken`. */
         SyncTokenExpired: {
             headers: {
@@ -1045,6 +1078,14 @@ export interface components {
          * @example etag,preferences.entityId,preferences.order
          */
         Fields: string;
+        /**
+         * @description A `version` of the list that the caller knows. The answer is that or a newer one,
+         *     and may come from a replica of the database; without it, it is the newest. A
+         *     version that the list has never reached is answered 404.
+         */
+        MinVersion: number;
+        /** @description The same as `minVersion`; of two versions the newer one counts. */
+        PrefsMinVersion: string;
         /** @description The `syncToken` of an earlier answer about the same list; the answer is what has changed since. */
         SyncToken: string;
         /** @description Whose list; needs the scope `preferences.admin`. By default the caller's own. */
@@ -1142,10 +1183,18 @@ export interface operations {
                 fields?: components["parameters"]["Fields"];
                 /** @description The `syncToken` of an earlier answer about the same list; the answer is what has changed since. */
                 syncToken?: components["parameters"]["SyncToken"];
+                /**
+                 * @description A `version` of the list that the caller knows. The answer is that or a newer one,
+                 *     and may come from a replica of the database; without it, it is the newest. A
+                 *     version that the list has never reached is answered 404.
+                 */
+                minVersion?: components["parameters"]["MinVersion"];
                 /** @description Whose list; needs the scope `preferences.admin`. By default the caller's own. */
                 userId?: components["parameters"]["UserId"];
             };
             header?: {
+                /** @description The same as `minVersion`; of two versions the newer one counts. */
+                "Prefs-Min-Version"?: components["parameters"]["PrefsMinVersion"];
                 /**
                  * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
                  * @example "AxY2c5nOpTu-_9Qw"
@@ -1187,6 +1236,7 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
+            404: components["responses"]["NeverReached"];
             410: components["responses"]["SyncTokenExpired"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
@@ -1305,10 +1355,18 @@ export interface operations {
                 fields?: components["parameters"]["Fields"];
                 /** @description The `syncToken` of an earlier answer about the same list; the answer is what has changed since. */
                 syncToken?: components["parameters"]["SyncToken"];
+                /**
+                 * @description A `version` of the list that the caller knows. The answer is that or a newer one,
+                 *     and may come from a replica of the database; without it, it is the newest. A
+                 *     version that the list has never reached is answered 404.
+                 */
+                minVersion?: components["parameters"]["MinVersion"];
                 /** @description Whose list; needs the scope `preferences.admin`. By default the caller's own. */
                 userId?: components["parameters"]["UserId"];
             };
             header?: {
+                /** @description The same as `minVersion`; of two versions the newer one counts. */
+                "Prefs-Min-Version"?: components["parameters"]["PrefsMinVersion"];
                 /**
                  * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
                  * @example "AxY2c5nOpTu-_9Qw"
@@ -1348,6 +1406,7 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
+            404: components["responses"]["NeverReached"];
             410: components["responses"]["SyncTokenExpired"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
