@@ -22,6 +22,26 @@ import (
 //go:embed schemas
 var files embed.FS
 
+// AsyncAPI describes the channels and refers to the schemas.
+//
+//go:embed asyncapi.yaml
+var AsyncAPI []byte
+
+// Schemas returns every schema, by "type/version".
+func Schemas() map[string][]byte {
+	out := map[string][]byte{}
+	names, err := fs.Glob(files, "schemas/*/*.json")
+	for _, name := range names {
+		b, failed := files.ReadFile(name)
+		err = errors.Join(err, failed)
+		out[strings.TrimSuffix(strings.TrimPrefix(name, "schemas/"), ".json")] = b
+	}
+	if err != nil {
+		panic(err) // the files are part of the program
+	}
+	return out
+}
+
 // SchemaURI names a schema: the CloudEvents dataschema of its events. It is a
 // name and not an address, so that it is the same in every deployment.
 func SchemaURI(t Type, version int) string {

@@ -61,9 +61,11 @@ func TestCase122_LongHeadersAndURLsAreRefused(t *testing.T) {
 			}
 		}
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
-			alice.send(method, "/openapi.yaml?"+long(9<<10), "").fails(http.StatusRequestURITooLong, "URL_TOO_LONG")
-			alice.send(method, "/openapi.yaml", "", "X-Long", long(33<<10)).fails(http.StatusRequestHeaderFieldsTooLarge, "HEADERS_TOO_LARGE")
-			alice.send(method, "/openapi.yaml", strings.Repeat(" ", maxBody+1)).fails(http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE")
+			for _, address := range documents {
+				alice.send(method, address+"?"+long(9<<10), "").fails(http.StatusRequestURITooLong, "URL_TOO_LONG")
+				alice.send(method, address, "", "X-Long", long(33<<10)).fails(http.StatusRequestHeaderFieldsTooLarge, "HEADERS_TOO_LARGE")
+				alice.send(method, address, strings.Repeat(" ", maxBody+1)).fails(http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE")
+			}
 		}
 	})
 	// Beyond that net/http does not read on.

@@ -129,7 +129,7 @@ func beginAt(t *testing.T, url string, change ...func(*preferences.Options)) *wo
 	w := &world{T: t, db: db, store: store, prefs: preferences.New(o), logs: &logs{}}
 	w.url = serve(t, api.New(api.Options{
 		Preferences: w.prefs, Verifier: verifier(t), Log: slog.New(slog.NewJSONHandler(w.logs, nil)),
-		Timeout: 10 * time.Second, Limiter: api.NewLimiter(generous),
+		Timeout: 10 * time.Second, Limiter: api.NewLimiter(generous), About: api.About{Version: "test", Domains: preferences.DefaultDomains()},
 	}))
 	t.Cleanup(w.sound)
 	return w

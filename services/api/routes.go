@@ -62,6 +62,9 @@ func (s *server) routes() []Route {
 		history = `/preferences\:history`
 		audit   = `/auditEvents`
 		spec    = `/openapi.yaml`
+		async   = `/asyncapi.yaml`
+		info    = `/info`
+		schema  = `/schemas/:type/:version`
 	)
 	var (
 		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramSyncToken, paramMinVersion, paramUserID}
@@ -87,5 +90,11 @@ func (s *server) routes() []Route {
 		{Method: http.MethodHead, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
 		{Method: http.MethodGet, Path: spec, Audience: Anyone, handle: s.spec},
 		{Method: http.MethodHead, Path: spec, Audience: Anyone, handle: s.spec},
+		{Method: http.MethodGet, Path: async, Audience: Anyone, handle: s.asyncapi},
+		{Method: http.MethodHead, Path: async, Audience: Anyone, handle: s.asyncapi},
+		{Method: http.MethodGet, Path: info, Audience: Anyone, handle: s.answerInfo},
+		{Method: http.MethodHead, Path: info, Audience: Anyone, handle: s.answerInfo},
+		{Method: http.MethodGet, Path: schema, Audience: Anyone, handle: s.schema},
+		{Method: http.MethodHead, Path: schema, Audience: Anyone, handle: s.schema},
 	}
 }

@@ -40,6 +40,9 @@ func TestCase003_EveryAddressNamesItsMethods(t *testing.T) {
 		"/preferences:history":       "OPTIONS, GET, HEAD",
 		"/auditEvents":               "OPTIONS, GET, HEAD",
 		"/openapi.yaml":              "OPTIONS, GET, HEAD",
+		"/asyncapi.yaml":             "OPTIONS, GET, HEAD",
+		"/info":                      "OPTIONS, GET, HEAD",
+		"/schemas/user.deleted/1":    "OPTIONS, GET, HEAD",
 	} {
 		t.Run(address, func(t *testing.T) {
 			w, alice := w.in(t), alice.in(t)

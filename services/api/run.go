@@ -105,7 +105,7 @@ func (p *process) prepare(ctx context.Context) (err error) {
 func (p *process) handler(prefs *preferences.Service) http.Handler {
 	return New(Options{
 		Preferences: prefs, Verifier: p.verifier, Log: p.log, Record: p.metrics.record, Timeout: p.cfg.RequestTimeout, Limiter: p.limiter,
-		Browsers: p.cfg.Browsers,
+		Browsers: p.cfg.Browsers, About: About{Version: p.cfg.Version, Domains: p.domains},
 	})
 }
 

@@ -26,6 +26,7 @@ type Options struct {
 	Timeout     time.Duration           // of the work on one request
 	Limiter     *Limiter                // what holds callers back; nil: nothing does
 	Browsers    Browsers
+	About       About
 }
 
 // server holds what the handlers need.
@@ -34,6 +35,7 @@ type server struct {
 	verifier middleware.Verifier
 	timeout  time.Duration
 	limiter  *Limiter
+	info     *document
 }
 
 // New returns the API as a handler.
@@ -46,7 +48,7 @@ func newServer(o Options) *server {
 	if o.Limiter == nil {
 		o.Limiter = NewLimiter(Limits{})
 	}
-	return &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout, limiter: o.Limiter}
+	return &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout, limiter: o.Limiter, info: newInfo(o.About, o.Limiter.limits)}
 }
 
 // handler serves routes.

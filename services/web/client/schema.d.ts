@@ -185,6 +185,71 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/asyncapi.yaml": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the description of the events */
+        get: operations["getAsyncAPI"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headAsyncAPI"];
+        patch?: never;
+        trace?: never;
+    };
+    "/info": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read what this deployment is and allows */
+        get: operations["getInfo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headInfo"];
+        patch?: never;
+        trace?: never;
+    };
+    "/schemas/{type}/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The type of the events.
+                 * @example preferences.updated
+                 */
+                type: string;
+                /**
+                 * @description The version of the schema.
+                 * @example 1
+                 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        /** Read the schema of a type of events */
+        get: operations["getEventSchema"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headEventSchema"];
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -297,6 +362,42 @@ export interface components {
             version: number;
             /** @description For the next read. */
             syncToken: string;
+        };
+        /** @description What a deployment is and allows. */
+        Info: {
+            /** @enum {string} */
+            name: "prefsd";
+            /** @description Of the program. */
+            version: string;
+            domains: {
+                name: string;
+                entityType: components["schemas"]["EntityType"];
+            }[];
+            /** @description Changes with the configuration of the domains. */
+            domainsVersion: string;
+            limits: {
+                items: number;
+                entityIdCharacters: number;
+                userIdBytes: number;
+                attributesBytes: number;
+                attributesDepth: number;
+                attributesKeys: number;
+                attributesKeyCharacters: number;
+                listAttributesBytes: number;
+                bodyBytes: number;
+                urlBytes: number;
+                headerBytes: number;
+                pageSize: number;
+                historyPageSize: number;
+                filterComparisons: number;
+                syncVersions: number;
+                /** @description Requests of each user in a time, such as 6000/1m0s; or off. */
+                requestsOfUsers: string;
+                /** @description The same for each service. */
+                requestsOfServices: string;
+            };
+            /** @description What a client may rely on. */
+            capabilities: string[];
         };
         Summary: {
             created: number;
@@ -740,6 +841,33 @@ export interface components {
                  *         "code": "IDEMPOTENCY_KEY_REUSED",
                  *         "message": "The Idempotency-Key was used for another request. Take a new key for a new request.",
                  *         "status": "INVALID_ARGUMENT",
+                 *         "details": {
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description There is no such schema. */
+        NoSchema: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "NOT_FOUND",
+                 *         "message": "There is no such schema; /asyncapi.yaml names those that there are.",
+                 *         "status": "NOT_FOUND",
                  *         "details": {
                  *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
                  *         }
@@ -2135,6 +2263,324 @@ export interface operations {
             };
             304: components["responses"]["NotModified"];
             400: components["responses"]["BadRequest"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    getAsyncAPI: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The description. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/yaml": Record<string, never>;
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    headAsyncAPI: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is there. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    getInfo: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What it says about itself. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Info"];
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    headInfo: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is there. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    getEventSchema: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The type of the events.
+                 * @example preferences.updated
+                 */
+                type: string;
+                /**
+                 * @description The version of the schema.
+                 * @example 1
+                 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A JSON Schema, draft 2020-12. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/schema+json": Record<string, never>;
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NoSchema"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    headEventSchema: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The type of the events.
+                 * @example preferences.updated
+                 */
+                type: string;
+                /**
+                 * @description The version of the schema.
+                 * @example 1
+                 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is there. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NoSchema"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
