@@ -57,6 +57,7 @@ const (
 	ReasonUnknownEntityType    Reason = "UNKNOWN_ENTITY_TYPE"
 	ReasonInvalidPageToken     Reason = "INVALID_PAGE_TOKEN"
 	ReasonInvalidSyncToken     Reason = "INVALID_SYNC_TOKEN"
+	ReasonVersionExpired       Reason = "VERSION_EXPIRED"
 	ReasonSyncTokenExpired     Reason = "SYNC_TOKEN_EXPIRED"
 	ReasonMalformedCondition   Reason = "MALFORMED_PRECONDITION"
 	ReasonUserDeleted          Reason = "USER_DELETED"
@@ -110,6 +111,15 @@ func (e *Error) With(name string, value any) *Error {
 	}
 	c.Details[name] = value
 	return &c
+}
+
+// With returns a fault with one more detail, and any other error as it is.
+func With(err error, name string, value any) error {
+	f, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	return f.With(name, value)
 }
 
 // Violating returns a copy that names the offending fields.

@@ -212,6 +212,10 @@ insert into operation_steps (operation_id, seq, entity_type, entity_id) values (
 select list_id from preferences where entity_type = $1 and entity_id = $2
   and exists (select 1 from deleted_entities d where d.entity_type = $1 and d.entity_id = $2 and d.deleted) order by list_id
 
+-- name: holders
+-- $1 type, $2 id: deleted or not
+select count(*) from preferences where entity_type = $1 and entity_id = $2
+
 -- name: chunklock
 -- $1 lists: those that nobody else holds, and whether their readers see gaps
 select list_id, gaps from preference_lists where list_id = any($1::bigint[]) order by list_id for no key update skip locked

@@ -21,6 +21,10 @@ func (s *Store) Write(ctx context.Context, key preferences.Key, by preferences.B
 	var wrote bool
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) (err error) {
 		w := write{store: s, conn: c, key: key, by: by, decide: decide}
+		if by.Rehearsed {
+			res, err = w.rehearse(ctx)
+			return err
+		}
 		res, err = w.optimistic(ctx)
 		wrote = w.wrote
 		return err
@@ -158,16 +162,24 @@ func (w *write) lock(ctx context.Context, before []step) (preferences.List, erro
 		}
 		before = []step{w.undo()} // the list was erased since it was read
 	}
-	user := preferences.Entity{Type: preferences.UserType, ID: w.key.UserID}
 	create := []step{
-		bucketShared([]int64{userBucket(user.ID)}), run("guardlive", []string{user.Type}, []string{user.ID}),
+		bucketShared([]int64{userBucket(w.key.UserID)}), guardUser(w.key.UserID),
 		run("ensure", w.key.UserID, w.key.Domain),
 	}
 	err := send(ctx, w.conn, slices.Concat(before, w.begin(), create, lock)...)
+	return stored, userAlive(err)
+}
+
+func guardUser(id string) step {
+	return run("guardlive", []string{preferences.UserType}, []string{id})
+}
+
+// userAlive names the guard that a deleted user's first write runs into.
+func userAlive(err error) error {
 	if refused(err, "guardlive") {
-		err = fault.New(fault.Denied, fault.ReasonUserDeleted, "The user has been deleted.")
+		return fault.New(fault.Denied, fault.ReasonUserDeleted, "The user has been deleted.")
 	}
-	return stored, err
+	return err
 }
 
 // begin opens the transaction of a write. One that happens once is in it by

@@ -1,6 +1,10 @@
 package preferences
 
-import "github.com/prefsd/prefsd/pkg/fault"
+import (
+	"context"
+
+	"github.com/prefsd/prefsd/pkg/fault"
+)
 
 // What can be said about a request without looking at the list is said at once,
 // and also about a request of which not everything could be read.
@@ -44,4 +48,13 @@ func (s *Service) addition(domain string, in Input) (Wanted, error) {
 	add := d.wanted(&v, in)
 	v.order(in, in)
 	return add, fault.Join(unknown, v.err())
+}
+
+// RehearseClean says how many items a clean would remove by now.
+func (s *Service) RehearseClean(ctx context.Context, e Entity) (Cleaned, error) {
+	if err := s.CheckClean(e); err != nil {
+		return Cleaned{}, err
+	}
+	held, err := s.store.Holders(ctx, e)
+	return Cleaned{Deleted: held, AffectedUsers: []string{}}, err
 }

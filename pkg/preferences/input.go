@@ -28,7 +28,7 @@ func (d Domain) wantedOf(in []Input) ([]Wanted, error) {
 		return nil, fault.New(fault.Invalid, fault.ReasonTooManyItems, "A list holds at most %d items; %d were sent.", MaxItems, len(in)).
 			Violating(fault.Violation{Field: inputs, Description: fmt.Sprintf("must hold at most %d items", MaxItems)})
 	}
-	v := violations{}
+	v := violations{of: inputs}
 	orders, entities := make(map[int]int, len(in)), make(map[string]int, len(in))
 	out := make([]ranked, len(in))
 	for i, x := range in {
@@ -97,7 +97,8 @@ func (d Domain) wanted(v *violations, x Input) Wanted {
 
 // violations collects what is wrong with a request.
 type violations struct {
-	at     int // index of the item that is looked at; alone: the request is one item
+	of     string // the member of the request that holds the items
+	at     int    // index of the item that is looked at; alone: the request is one item
 	reason fault.Reason
 	all    []fault.Violation
 }
@@ -110,7 +111,7 @@ func (v *violations) add(reason fault.Reason, member, description string) {
 		v.reason = reason
 	}
 	if v.at != alone {
-		member = fmt.Sprintf("%s[%d].%s", inputs, v.at, member)
+		member = fmt.Sprintf("%s[%d].%s", v.of, v.at, member)
 	}
 	v.all = append(v.all, fault.Violation{Field: member, Description: description})
 }

@@ -55,6 +55,7 @@ func New(o Options) *Service {
 type Terms struct {
 	Conditions precondition.Conditions
 	Force      bool // override the conditions; recorded in the history
+	Rehearse   bool // do everything but write
 
 	required bool // a write without a condition is refused
 }
@@ -231,6 +232,9 @@ func (s *Service) admit(by By, action Action, terms Terms, parts ...any) (By, Te
 	by.Action, by.Forced = action, terms.Force
 	by.Conditional = !terms.Force && (s.requireCondition || !terms.Conditions.Empty())
 	terms.required = s.requireCondition
+	if by.Rehearsed = terms.Rehearse; by.Rehearsed {
+		by.Once = nil // the key belongs to the write that may follow
+	}
 	var err error
 	by.Once, err = by.Once.of(append(parts, action, terms.Force)...)
 	return by, terms, err

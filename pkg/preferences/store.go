@@ -19,6 +19,7 @@ const (
 	ActionUpdate  Action = "update"
 	ActionDelete  Action = "delete"
 	ActionClean   Action = "clean"
+	ActionRestore Action = "restore"
 )
 
 // Key says which list: that of a user in a domain, or the one that holds the
@@ -37,6 +38,7 @@ type By struct {
 	Forced      bool   // preconditions were overridden
 	Conditional bool   // decide judges a precondition
 	Strict      bool   // adding a deleted entity is an error instead of being skipped
+	Rehearsed   bool   // nothing is written
 	Once        *Once  // the write happens once, however often it is sent; nil: each time
 }
 
@@ -78,8 +80,12 @@ type Store interface {
 	Audit(ctx context.Context, r AuditRange) (found []AuditEvent, more bool, err error)
 	// Write is the one way in which a list changes: rows, history and event in
 	// one commit, decided on the very version that it replaces. One that happens
-	// once keeps its answer in that commit, also if nothing changes.
+	// once keeps its answer in that commit, also if nothing changes. The result of
+	// one that is rehearsed has the items as they would be, and the version and the
+	// time of the list as it is: a tag that the write itself can be held to.
 	Write(ctx context.Context, key Key, by By, decide Decide) (Result, error)
+	// Holders counts the lists that hold an entity.
+	Holders(ctx context.Context, e Entity) (int64, error)
 	// Update runs fn in one READ COMMITTED transaction. It may run fn again, so
 	// fn assigns results and makes no network call.
 	Update(ctx context.Context, fn func(context.Context, Tx) error) error

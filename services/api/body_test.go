@@ -17,10 +17,14 @@ func (w *world) writes(id string) map[string]write {
 	w.Helper()
 	alice, system := w.as("alice"), w.system()
 	return map[string]write{
-		"replace": {alice, http.MethodPut, "/preferences:batchReplace"},
-		"create":  {alice, http.MethodPost, "/preferences"},
-		"patch":   {alice, http.MethodPatch, "/preferences/" + id},
-		"clean":   {system, http.MethodPost, "/preferences:cleanOrphaned"},
+		"replace":         {alice, http.MethodPut, "/preferences:batchReplace"},
+		"replace by POST": {alice, http.MethodPost, "/preferences:batchReplace"},
+		"batch":           {alice, http.MethodPatch, "/preferences:batchUpdate"},
+		"batch by POST":   {alice, http.MethodPost, "/preferences:batchUpdate"},
+		"restore":         {alice, http.MethodPost, "/preferences:restore"},
+		"create":          {alice, http.MethodPost, "/preferences"},
+		"patch":           {alice, http.MethodPatch, "/preferences/" + id},
+		"clean":           {system, http.MethodPost, "/preferences:cleanOrphaned"},
 	}
 }
 
@@ -42,7 +46,7 @@ func TestCase064_ABodyOverOneMiBIsRefused(t *testing.T) {
 	w := begin(t)
 	id := w.as("alice").save("kept").Preferences[0].ID
 	good := map[string]string{
-		"replace": body("a"), "create": `{"domain":"accounts","entityId":"a"}`, "patch": `{"attributes":{"a":1}}`, "clean": `{"entityId":"a","entityType":"account"}`,
+		"replace": body("a"), "replace by POST": body("a"), "batch": `{"domain":"accounts","updates":[]}`, "batch by POST": `{"domain":"accounts","updates":[]}`, "restore": `{"domain":"accounts","version":1}`, "create": `{"domain":"accounts","entityId":"a"}`, "patch": `{"attributes":{"a":1}}`, "clean": `{"entityId":"a","entityType":"account"}`,
 	}
 	for name, route := range w.writes(id) {
 		spaces := strings.Repeat(" ", maxBody-len(good[name]))
@@ -113,6 +117,10 @@ func TestCase066_OtherMediaTypesAreRefused(t *testing.T) {
 				w.in(t).unchanged(func() {
 					res := route.send(t, strings.NewReader(`{}`), h...)
 					res.fails(http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
+					if name == "batch" {
+						require.Equal(t, "application/json", res.Header.Get("Accept-Patch"))
+						return
+					}
 					if name == "patch" {
 						require.Equal(t, "application/merge-patch+json, application/json", res.Header.Get("Accept-Patch"))
 						return

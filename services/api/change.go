@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -33,6 +34,9 @@ func listReply(res preferences.Result) reply {
 // wants that, and its answer is spelled from what it did, now or the first time.
 func change(c echo.Context, do func(preferences.By) (preferences.Result, error), render func(preferences.Result) reply) error {
 	by := byOf(c)
+	if minimal(c) {
+		render = briefly(render)
+	}
 	by.Once = onceOf(c, render)
 	res, err := do(by)
 	if err != nil {
@@ -48,6 +52,35 @@ func change(c echo.Context, do func(preferences.By) (preferences.Result, error),
 		return c.NoContent(out.status)
 	}
 	return answer(c, out.status, out.body)
+}
+
+// minimal says whether the caller wants to know no more than that it was done
+// (RFC 7240). Of a rehearsal the answer is all there is.
+func minimal(c echo.Context) bool {
+	if middleware.Of(c).Query.Get(paramValidateOnly) == "true" {
+		return false
+	}
+	for _, line := range c.Request().Header["Prefer"] {
+		for preference := range strings.SplitSeq(line, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
+			if strings.EqualFold(strings.TrimSpace(name), "return") { // the first one counts
+				return strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "minimal")
+			}
+		}
+	}
+	return false
+}
+
+// briefly leaves the body of an answer out, and says so.
+func briefly(render func(preferences.Result) reply) func(preferences.Result) reply {
+	return func(res preferences.Result) reply {
+		out := render(res)
+		if out.body != nil {
+			out.status, out.body = http.StatusNoContent, nil
+			out.header["Preference-Applied"] = "return=minimal"
+		}
+		return out
+	}
 }
 
 // onceOf is the wish that a write happens once; nil: the caller has none.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -137,4 +138,62 @@ func TestReadersSeeWholeVersions(t *testing.T) {
 		bodies[tag] = res.text
 		return res
 	})
+}
+
+// TestCase090_OfFiftyWritersWithOneTagOneWinsByEveryVerb: the others are told,
+// and leave nothing behind.
+func TestCase090_OfFiftyWritersWithOneTagOneWinsByEveryVerb(t *testing.T) {
+	alice := begin(t).as("alice")
+	for name, write := range map[string]func(c caller, l list, it preference, i int) answered{
+		"batchUpdate": func(c caller, l list, it preference, i int) answered {
+			return c.send(http.MethodPatch, batchPath, batch(it.gets(fmt.Sprintf(`{"by":%d}`, i))), "If-Match", l.ETag)
+		},
+		"batchUpdate by the item's tag": func(c caller, _ list, it preference, i int) answered {
+			return c.send(http.MethodPatch, batchPath, batch(fmt.Sprintf(`{"id":%q,"etag":%q,"attributes":{"by":%d}}`, it.ID, it.ETag, i)))
+		},
+		"patch": func(c caller, _ list, it preference, i int) answered {
+			return c.send(http.MethodPatch, "/preferences/"+it.ID, fmt.Sprintf(`{"attributes":{"by":%d}}`, i), "If-Match", it.ETag)
+		},
+		"create": func(c caller, l list, _ preference, i int) answered {
+			return c.send(http.MethodPost, "/preferences", fmt.Sprintf(`{"domain":"accounts","entityId":"w-%d"}`, i), "If-Match", l.ETag)
+		},
+		"restore": func(c caller, l list, _ preference, _ int) answered {
+			return c.restore(l.Version-1, "If-Match", l.ETag)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			alice := alice.in(t)
+			alice.save("z")
+			l := alice.save("a", "b", "c")
+			statuses := tally(together(writers, func(i int) answered { return write(alice, l, l.Preferences[1], i) }))
+			require.Equal(t, writers-1, statuses[http.StatusPreconditionFailed], "%v", statuses)
+			require.Equal(t, 1, statuses[http.StatusOK]+statuses[http.StatusCreated], "%v", statuses)
+			require.Equal(t, l.Version+1, alice.read().Version)
+		})
+	}
+	l := alice.save("a", "b", "c")
+	statuses := tally(together(writers, func(int) answered {
+		return alice.send(http.MethodDelete, "/preferences/"+l.Preferences[1].ID, "", "If-Match", l.Preferences[1].ETag)
+	}))
+	require.Equal(t, map[int]int{http.StatusNoContent: 1, http.StatusNotFound: writers - 1}, statuses, "what is gone has no tag to compare")
+}
+
+func TestCase091_OfFiftyBatchesWithoutATagAllSucceed(t *testing.T) {
+	alice := begin(t).as("alice")
+	l := alice.save(many(10)...)
+	statuses := together(writers, func(i int) answered {
+		a, b := l.Preferences[i%10], l.Preferences[(i+3)%10]
+		return alice.send(http.MethodPost, batchPath, batch(a.moves(i%10+1), b.moves((i+5)%10+1), l.Preferences[(i+1)%10].gets(fmt.Sprintf(`{"k%d":1}`, i))))
+	})
+	require.Equal(t, map[int]int{http.StatusOK: writers}, tally(statuses))
+	now := alice.read()
+	require.Equal(t, now.Version, alice.events())
+	keys := 0
+	for i, p := range now.Preferences {
+		require.Equal(t, i+1, p.Order)
+		var attributes map[string]int
+		require.NoError(t, json.Unmarshal(p.Attributes, &attributes))
+		keys += len(attributes)
+	}
+	require.Equal(t, writers, keys, "every change is there")
 }

@@ -31,12 +31,17 @@ func conditionsOf(c echo.Context) (precondition.Conditions, error) {
 
 // termsOf reads what a write is subject to.
 func termsOf(c echo.Context) (preferences.Terms, error) {
-	force, err := readForce(middleware.Of(c).Query)
+	q := middleware.Of(c).Query
+	force, err := readFlag(q, paramForce)
+	if err != nil {
+		return preferences.Terms{}, err
+	}
+	rehearse, err := readFlag(q, paramValidateOnly)
 	if err != nil {
 		return preferences.Terms{}, err
 	}
 	conditions, err := conditionsOf(c)
-	return preferences.Terms{Conditions: conditions, Force: force}, err
+	return preferences.Terms{Conditions: conditions, Force: force, Rehearse: rehearse}, err
 }
 
 // state is what the conditions of a read are about.

@@ -31,6 +31,10 @@ func TestCase079_AStaleTagTellsWhatIsCurrent(t *testing.T) {
 	for _, c := range []struct{ method, target, body, stale, current, name, modified string }{
 		{http.MethodPut, "/preferences:batchReplace", body("a"), old.ETag, now.ETag, "preferences?domain=accounts", it.UpdateTime},
 		{http.MethodPost, "/preferences", `{"domain":"accounts","entityId":"c"}`, old.ETag, now.ETag, "preferences?domain=accounts", it.UpdateTime},
+		{http.MethodPost, "/preferences:batchReplace", body("a"), old.ETag, now.ETag, "preferences?domain=accounts", it.UpdateTime},
+		{http.MethodPatch, batchPath, batch(it.moves(1)), old.ETag, now.ETag, "preferences?domain=accounts", it.UpdateTime},
+		{http.MethodPost, batchPath, batch(it.moves(1)), old.ETag, now.ETag, "preferences?domain=accounts", it.UpdateTime},
+		{http.MethodPost, "/preferences:restore", `{"domain":"accounts","version":1}`, old.ETag, now.ETag, "preferences?domain=accounts", it.UpdateTime},
 		{http.MethodPatch, "/preferences/" + it.ID, `{"attributes":{"isFavorite":true}}`, old.find("a").ETag, it.ETag, "preferences/" + it.ID, it.UpdateTime},
 		{http.MethodDelete, "/preferences/" + it.ID, "", old.find("a").ETag, it.ETag, "preferences/" + it.ID, it.UpdateTime},
 	} {

@@ -43,6 +43,7 @@ type problem struct {
 			ProvidedETag    string
 			ResourceName    string
 			ID              string
+			Index           *int
 			LastModified    *string `json:"lastModifiedTime"`
 		}
 	}

@@ -137,6 +137,39 @@ func (in patchInput) identifies(userID string, it preferences.Item, domain strin
 	return fault.New(fault.Invalid, fault.ReasonImmutableField, "The request changes what cannot be changed.").Violating(wrong...)
 }
 
+// batchInput is the body that changes several items of a list.
+type batchInput struct {
+	Domain  string            `json:"domain"`
+	Updates []itemUpdateInput `json:"updates"`
+}
+
+// itemUpdateInput is one change of a batch.
+type itemUpdateInput struct {
+	ID         string          `json:"id"`
+	Attributes json.RawMessage `json:"attributes"`
+	Order      *int            `json:"order"`
+	ETag       string          `json:"etag"`
+}
+
+// OutputOnly lists what the server alone sets.
+func (itemUpdateInput) OutputOnly() []string {
+	return []string{"name", "createTime", "updateTime", "version"}
+}
+
+func (in batchInput) patches() []preferences.ItemPatch {
+	out := make([]preferences.ItemPatch, len(in.Updates))
+	for i, u := range in.Updates {
+		out[i] = preferences.ItemPatch(u)
+	}
+	return out
+}
+
+// restoreInput is the body that takes a list back to an earlier version.
+type restoreInput struct {
+	Domain  string `json:"domain"`
+	Version int64  `json:"version"`
+}
+
 // cleanInput is the body that takes an entity out of every list.
 type cleanInput struct {
 	EntityID   string `json:"entityId"`

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/precondition"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 // list answers GET /preferences. A caller with a tag is answered from the head
@@ -62,7 +63,7 @@ func stateOf(l preferences.List) state {
 	return state{tag: l.ETag(), exists: l.Version > 0, name: "preferences?domain=" + l.Domain, modified: l.UpdateTime}
 }
 
-// batchReplace answers PUT /preferences:batchReplace.
+// batchReplace answers PUT and POST /preferences:batchReplace.
 func (s *server) batchReplace(c echo.Context) error {
 	terms, err := termsOf(c)
 	if err != nil {
@@ -78,6 +79,37 @@ func (s *server) batchReplace(c echo.Context) error {
 	}, listReply)
 }
 
+// batchUpdate answers PATCH and POST /preferences:batchUpdate.
+func (s *server) batchUpdate(c echo.Context) error {
+	terms, err := termsOf(c)
+	if err != nil {
+		return err
+	}
+	in, form := decode[batchInput](c)
+	patches := in.patches()
+	if form != nil {
+		return refusal(form, s.prefs.CheckBatch(in.Domain, patches))
+	}
+	return change(c, func(by preferences.By) (preferences.Result, error) {
+		return s.prefs.UpdateBatch(c.Request().Context(), userOf(c), in.Domain, by, terms, patches)
+	}, listReply)
+}
+
+// restore answers POST /preferences:restore.
+func (s *server) restore(c echo.Context) error {
+	terms, err := termsOf(c)
+	if err != nil {
+		return err
+	}
+	in, form := decode[restoreInput](c)
+	if form != nil {
+		return refusal(form, s.prefs.CheckRestore(in.Domain, in.Version))
+	}
+	return change(c, func(by preferences.By) (preferences.Result, error) {
+		return s.prefs.Restore(c.Request().Context(), userOf(c), in.Domain, in.Version, by, terms)
+	}, listReply)
+}
+
 // cleanOrphaned answers POST /preferences:cleanOrphaned.
 func (s *server) cleanOrphaned(c echo.Context) error {
 	in, form := decode[cleanInput](c)
@@ -85,9 +117,18 @@ func (s *server) cleanOrphaned(c echo.Context) error {
 	if form != nil || wrong != nil {
 		return refusal(form, wrong, s.prefs.CheckClean(entity))
 	}
+	rehearse, err := readFlag(middleware.Of(c).Query, paramValidateOnly)
+	if err != nil {
+		return err
+	}
 	by := byOf(c)
 	by.Once = onceOf(c, nil)
-	done, err := s.prefs.CleanOrphaned(c.Request().Context(), by, entity, in.reorder())
+	var done preferences.Cleaned
+	if rehearse {
+		done, err = s.prefs.RehearseClean(c.Request().Context(), entity)
+	} else {
+		done, err = s.prefs.CleanOrphaned(c.Request().Context(), by, entity, in.reorder())
+	}
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ const (
 	paramEndTime    = "endTime"
 	paramActor      = "actor"
 	paramForce      = "force"
+
+	paramValidateOnly = "validateOnly"
 )
 
 // Values of sortOrder.
@@ -173,11 +175,11 @@ func sorts() string {
 	return strings.Join(names, ", ")
 }
 
-// readForce says whether a write overrides its conditions.
-func readForce(q url.Values) (bool, error) {
-	force := q.Get(paramForce) == "true"
-	if q.Has(paramForce) && !force && q.Get(paramForce) != "false" {
-		return false, invalid(fault.Violation{Field: paramForce, Description: "must be true or false"})
+// readFlag reads a parameter that is true or false; by default it is false.
+func readFlag(q url.Values, name string) (bool, error) {
+	set := q.Get(name) == "true"
+	if q.Has(name) && !set && q.Get(name) != "false" {
+		return false, invalid(fault.Violation{Field: name, Description: "must be true or false"})
 	}
-	return force, nil
+	return set, nil
 }

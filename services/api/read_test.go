@@ -183,11 +183,11 @@ func TestUnknownParametersAreRefused(t *testing.T) {
 			p := alice.send(http.MethodGet, accounts+"&"+name+"=x", "").fails(http.StatusBadRequest, "INVALID_FIELD", name)
 			require.Contains(t, p.Error.Details.FieldViolations[0].Description, "domain, sortBy, sortOrder, pageSize, pageToken, filter, fields, syncToken, minVersion, userId")
 		}
-		p := alice.send(http.MethodPut, "/preferences:batchReplace?validateOnly=true", body("b")).fails(http.StatusBadRequest, "INVALID_FIELD", "validateOnly")
-		require.Contains(t, p.Error.Details.FieldViolations[0].Description, "known are force")
+		p := alice.send(http.MethodPut, "/preferences:batchReplace?dryRun=true", body("b")).fails(http.StatusBadRequest, "INVALID_FIELD", "dryRun")
+		require.Contains(t, p.Error.Details.FieldViolations[0].Description, "known are force, validateOnly")
 		alice.send(http.MethodPatch, "/preferences/"+id+"?domain=accounts", `{"order":1}`).fails(http.StatusBadRequest, "INVALID_FIELD", "domain")
 		alice.send(http.MethodDelete, "/preferences/"+id+"?force=true", "").fails(http.StatusBadRequest, "INVALID_FIELD", "force")
 		alice.send(http.MethodPost, "/preferences?x=1&y=2", `{"domain":"accounts","entityId":"b"}`).fails(http.StatusBadRequest, "INVALID_FIELD", "x", "y")
-		w.system().send(http.MethodPost, "/preferences:cleanOrphaned?validateOnly=true", `{"entityId":"a","entityType":"account"}`).fails(http.StatusBadRequest, "INVALID_FIELD", "validateOnly")
+		w.system().send(http.MethodPost, "/preferences:cleanOrphaned?force=true", `{"entityId":"a","entityType":"account"}`).fails(http.StatusBadRequest, "INVALID_FIELD", "force")
 	})
 }

@@ -58,6 +58,8 @@ func (s *server) routes() []Route {
 		lists   = `/preferences`
 		items   = `/preferences/:id`
 		replace = `/preferences\:batchReplace`
+		batch   = `/preferences\:batchUpdate`
+		restore = `/preferences\:restore`
 		clean   = `/preferences\:cleanOrphaned`
 		history = `/preferences\:history`
 		audit   = `/auditEvents`
@@ -71,6 +73,8 @@ func (s *server) routes() []Route {
 		past  = []string{paramDomain, paramPageSize, paramPageToken, paramUserID}
 		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
 		force = []string{paramForce}
+		whole = []string{paramForce, paramValidateOnly}
+		trial = []string{paramValidateOnly}
 		body  = []string{middleware.TypeJSON}
 		merge = []string{middleware.TypeMergePatch, middleware.TypeJSON}
 	)
@@ -82,8 +86,12 @@ func (s *server) routes() []Route {
 		{Method: http.MethodHead, Path: items, Audience: Users, handle: s.item},
 		{Method: http.MethodPatch, Path: items, Audience: Users, Query: force, Takes: merge, handle: s.patch},
 		{Method: http.MethodDelete, Path: items, Audience: Users, handle: s.remove},
-		{Method: http.MethodPut, Path: replace, Audience: Users, Query: force, Takes: body, handle: s.batchReplace},
-		{Method: http.MethodPost, Path: clean, Audience: System, Takes: body, Within: longest, handle: s.cleanOrphaned},
+		{Method: http.MethodPut, Path: replace, Audience: Users, Query: whole, Takes: body, handle: s.batchReplace},
+		{Method: http.MethodPost, Path: replace, Audience: Users, Query: whole, Takes: body, handle: s.batchReplace},
+		{Method: http.MethodPatch, Path: batch, Audience: Users, Query: force, Takes: body, handle: s.batchUpdate},
+		{Method: http.MethodPost, Path: batch, Audience: Users, Query: force, Takes: body, handle: s.batchUpdate},
+		{Method: http.MethodPost, Path: restore, Audience: Users, Takes: body, handle: s.restore},
+		{Method: http.MethodPost, Path: clean, Audience: System, Query: trial, Takes: body, Within: longest, handle: s.cleanOrphaned},
 		{Method: http.MethodGet, Path: history, Audience: Users, Query: past, handle: s.history},
 		{Method: http.MethodHead, Path: history, Audience: Users, Query: past, handle: s.history},
 		{Method: http.MethodGet, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},

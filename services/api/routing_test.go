@@ -35,7 +35,9 @@ func TestCase003_EveryAddressNamesItsMethods(t *testing.T) {
 	for address, allowed := range map[string]string{
 		"/preferences":               "OPTIONS, GET, HEAD, POST",
 		"/preferences/" + it.ID:      "OPTIONS, DELETE, GET, HEAD, PATCH",
-		"/preferences:batchReplace":  "OPTIONS, PUT",
+		"/preferences:batchReplace":  "OPTIONS, POST, PUT",
+		"/preferences:batchUpdate":   "OPTIONS, PATCH, POST",
+		"/preferences:restore":       "OPTIONS, POST",
 		"/preferences:cleanOrphaned": "OPTIONS, POST",
 		"/preferences:history":       "OPTIONS, GET, HEAD",
 		"/auditEvents":               "OPTIONS, GET, HEAD",

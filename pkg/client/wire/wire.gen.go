@@ -158,6 +158,7 @@ const (
 	RefusalCodeUNSUPPORTEDMEDIATYPE  RefusalCode = "UNSUPPORTED_MEDIA_TYPE"
 	RefusalCodeURLTOOLONG            RefusalCode = "URL_TOO_LONG"
 	RefusalCodeUSERDELETED           RefusalCode = "USER_DELETED"
+	RefusalCodeVERSIONEXPIRED        RefusalCode = "VERSION_EXPIRED"
 )
 
 // Valid indicates whether the value is a known member of the RefusalCode enum.
@@ -228,6 +229,8 @@ func (e RefusalCode) Valid() bool {
 	case RefusalCodeURLTOOLONG:
 		return true
 	case RefusalCodeUSERDELETED:
+		return true
+	case RefusalCodeVERSIONEXPIRED:
 		return true
 	default:
 		return false
@@ -349,9 +352,37 @@ type AuditEvents_AuditEvents_Item struct {
 	union json.RawMessage
 }
 
+// BatchUpdateRequest defines model for BatchUpdateRequest.
+type BatchUpdateRequest struct {
+	Domain  string `json:"domain"`
+	Updates []struct {
+		// Attributes Whatever the caller wants to remember. Names and numbers come back as PostgreSQL's jsonb spells them.
+		Attributes *Attributes `json:"attributes,omitempty"`
+
+		// CreateTime What the server alone sets may be sent back, and is ignored.
+		CreateTime *Ignored `json:"createTime,omitempty"`
+
+		// Etag A condition on the item.
+		Etag *string `json:"etag,omitempty"`
+		ID   string  `json:"id"`
+
+		// Name What the server alone sets may be sent back, and is ignored.
+		Name *Ignored `json:"name,omitempty"`
+
+		// Order The rank that the item has afterwards.
+		Order *int `json:"order,omitempty"`
+
+		// UpdateTime What the server alone sets may be sent back, and is ignored.
+		UpdateTime *Ignored `json:"updateTime,omitempty"`
+
+		// Version What the server alone sets may be sent back, and is ignored.
+		Version *Ignored `json:"version,omitempty"`
+	} `json:"updates"`
+}
+
 // Change defines model for Change.
 type Change struct {
-	// Action How it was made: create, replace, update, delete or clean, for instance.
+	// Action How it was made: create, replace, update, delete, restore or clean, for instance.
 	Action string `json:"action"`
 
 	// Actor The subject of a token, `event:<id>` or `operation:<id>`.
@@ -506,7 +537,7 @@ type List struct {
 
 // ListChanged A change of a list.
 type ListChanged struct {
-	// Action How it was made: create, replace, update, delete or clean, for instance.
+	// Action How it was made: create, replace, update, delete, restore or clean, for instance.
 	Action string `json:"action"`
 
 	// Actor The subject of a token, `event:<id>` or `operation:<id>`.
@@ -643,6 +674,9 @@ type PreconditionRefusal struct {
 		// CurrentEtag A strong entity tag, without quotes.
 		CurrentEtag Etag `json:"currentEtag"`
 
+		// Index Which change of a batch it is about, the first being 0.
+		Index *int `json:"index,omitempty"`
+
 		// LastModifiedTime null if it was never saved.
 		LastModifiedTime *time.Time `json:"lastModifiedTime"`
 		ProvidedEtag     string     `json:"providedEtag"`
@@ -715,7 +749,10 @@ type Refusal struct {
 		} `json:"fieldViolations,omitempty"`
 
 		// ID The item that has the entity already.
-		ID           *string `json:"id,omitempty"`
+		ID *string `json:"id,omitempty"`
+
+		// Index Which change of a batch it is about, the first being 0.
+		Index        *int    `json:"index,omitempty"`
 		RequestID    string  `json:"requestId"`
 		ResourceName *string `json:"resourceName,omitempty"`
 	} `json:"details"`
@@ -814,6 +851,14 @@ type ReplaceResult struct {
 // ReplaceResultSkippedReason defines model for ReplaceResult.Skipped.Reason.
 type ReplaceResultSkippedReason string
 
+// RestoreRequest defines model for RestoreRequest.
+type RestoreRequest struct {
+	Domain string `json:"domain"`
+
+	// Version A version that the list has had.
+	Version int64 `json:"version"`
+}
+
 // Summary defines model for Summary.
 type Summary struct {
 	Created int `json:"created"`
@@ -896,6 +941,9 @@ type PageSize = int
 // PageToken defines model for PageToken.
 type PageToken = string
 
+// Prefer defines model for Prefer.
+type Prefer = string
+
 // PrefsMinVersion defines model for PrefsMinVersion.
 type PrefsMinVersion = string
 
@@ -916,6 +964,9 @@ type Traceparent = string
 
 // UserID defines model for UserId.
 type UserID = string
+
+// ValidateOnly defines model for ValidateOnly.
+type ValidateOnly = bool
 
 // BadRequestApplicationJSON defines model for BadRequest.
 type BadRequestApplicationJSON = Error
@@ -1031,6 +1082,12 @@ type UnavailableApplicationJSON = Error
 // UnavailableApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
 type UnavailableApplicationProblemPlusJSON = Problem
 
+// UnsupportedBatchTypeApplicationJSON defines model for UnsupportedBatchType.
+type UnsupportedBatchTypeApplicationJSON = Error
+
+// UnsupportedBatchTypeApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
+type UnsupportedBatchTypeApplicationProblemPlusJSON = Problem
+
 // UnsupportedMediaTypeApplicationJSON defines model for UnsupportedMediaType.
 type UnsupportedMediaTypeApplicationJSON = Error
 
@@ -1042,6 +1099,9 @@ type UnsupportedPatchTypeApplicationJSON = Error
 
 // UnsupportedPatchTypeApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
 type UnsupportedPatchTypeApplicationProblemPlusJSON = Problem
+
+// VersionExpired defines model for VersionExpired.
+type VersionExpired = Error
 
 // ListAuditEventsParams defines parameters for ListAuditEvents.
 type ListAuditEventsParams struct {
@@ -1150,6 +1210,9 @@ type CreatePreferenceParams struct {
 	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 
+	// Prefer `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
 	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
 	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
 	// without them, which means the same.
@@ -1211,6 +1274,42 @@ type UpdatePreferenceParams struct {
 	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 
+	// Prefer `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// BatchReplacePreferencesByPostParams defines parameters for BatchReplacePreferencesByPost.
+type BatchReplacePreferencesByPostParams struct {
+	// Force Overrides the preconditions. The history says so.
+	Force *Force `form:"force,omitempty" json:"force,omitempty"`
+
+	// ValidateOnly Does everything but write: the answer says what the call would do by now. The
+	// list has the items as they would be, those that would be new with ids that are
+	// not kept, and the `etag` and `version` that it has: with that tag in `If-Match`
+	// the call itself does just that. A clean counts and names nobody.
+	ValidateOnly *ValidateOnly `form:"validateOnly,omitempty" json:"validateOnly,omitempty"`
+
+	// IfMatch Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+	// state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
 	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
 	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
 	// without them, which means the same.
@@ -1228,12 +1327,75 @@ type BatchReplacePreferencesParams struct {
 	// Force Overrides the preconditions. The history says so.
 	Force *Force `form:"force,omitempty" json:"force,omitempty"`
 
+	// ValidateOnly Does everything but write: the answer says what the call would do by now. The
+	// list has the items as they would be, those that would be new with ids that are
+	// not kept, and the `etag` and `version` that it has: with that tag in `If-Match`
+	// the call itself does just that. A clean counts and names nobody.
+	ValidateOnly *ValidateOnly `form:"validateOnly,omitempty" json:"validateOnly,omitempty"`
+
 	// IfMatch Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
 	// state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
 	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
 	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// BatchUpdatePreferencesParams defines parameters for BatchUpdatePreferences.
+type BatchUpdatePreferencesParams struct {
+	// Force Overrides the preconditions. The history says so.
+	Force *Force `form:"force,omitempty" json:"force,omitempty"`
+
+	// IfMatch Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+	// state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// BatchUpdatePreferencesByPostParams defines parameters for BatchUpdatePreferencesByPost.
+type BatchUpdatePreferencesByPostParams struct {
+	// Force Overrides the preconditions. The history says so.
+	Force *Force `form:"force,omitempty" json:"force,omitempty"`
+
+	// IfMatch Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+	// state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+	Prefer *Prefer `json:"Prefer,omitempty"`
 
 	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
 	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
@@ -1249,6 +1411,12 @@ type BatchReplacePreferencesParams struct {
 
 // CleanOrphanedPreferencesParams defines parameters for CleanOrphanedPreferences.
 type CleanOrphanedPreferencesParams struct {
+	// ValidateOnly Does everything but write: the answer says what the call would do by now. The
+	// list has the items as they would be, those that would be new with ids that are
+	// not kept, and the `etag` and `version` that it has: with that tag in `If-Match`
+	// the call itself does just that. A clean counts and names nobody.
+	ValidateOnly *ValidateOnly `form:"validateOnly,omitempty" json:"validateOnly,omitempty"`
+
 	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
 	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
 	// without them, which means the same.
@@ -1282,6 +1450,30 @@ type ListPreferenceHistoryParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
+// RestorePreferencesParams defines parameters for RestorePreferences.
+type RestorePreferencesParams struct {
+	// IfMatch Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+	// state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+
+	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
+
+	// Prefer `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
 // CreatePreferenceJSONRequestBody defines body for CreatePreference for application/json ContentType.
 type CreatePreferenceJSONRequestBody = CreateRequest
 
@@ -1291,11 +1483,23 @@ type UpdatePreferenceJSONRequestBody = UpdateRequest
 // UpdatePreferenceApplicationMergePatchPlusJSONRequestBody defines body for UpdatePreference for application/merge-patch+json ContentType.
 type UpdatePreferenceApplicationMergePatchPlusJSONRequestBody = UpdateRequest
 
+// BatchReplacePreferencesByPostJSONRequestBody defines body for BatchReplacePreferencesByPost for application/json ContentType.
+type BatchReplacePreferencesByPostJSONRequestBody = ReplaceRequest
+
 // BatchReplacePreferencesJSONRequestBody defines body for BatchReplacePreferences for application/json ContentType.
 type BatchReplacePreferencesJSONRequestBody = ReplaceRequest
 
+// BatchUpdatePreferencesJSONRequestBody defines body for BatchUpdatePreferences for application/json ContentType.
+type BatchUpdatePreferencesJSONRequestBody = BatchUpdateRequest
+
+// BatchUpdatePreferencesByPostJSONRequestBody defines body for BatchUpdatePreferencesByPost for application/json ContentType.
+type BatchUpdatePreferencesByPostJSONRequestBody = BatchUpdateRequest
+
 // CleanOrphanedPreferencesJSONRequestBody defines body for CleanOrphanedPreferences for application/json ContentType.
 type CleanOrphanedPreferencesJSONRequestBody = CleanRequest
+
+// RestorePreferencesJSONRequestBody defines body for RestorePreferences for application/json ContentType.
+type RestorePreferencesJSONRequestBody = RestoreRequest
 
 // AsListChanged returns the union data inside the AuditEvents_AuditEvents_Item as a ListChanged
 func (t AuditEvents_AuditEvents_Item) AsListChanged() (ListChanged, error) {
@@ -1652,6 +1856,24 @@ type ClientInterface interface {
 	// Corresponds with PATCH /preferences/{id} (the `UpdatePreference` operationId).
 	UpdatePreferenceWithApplicationMergePatchPlusJSONBody(ctx context.Context, id string, params *UpdatePreferenceParams, body UpdatePreferenceApplicationMergePatchPlusJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// BatchReplacePreferencesByPostWithBody The same as PUT
+	//
+	// For clients that cannot send PUT.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /preferences:batchReplace (the `BatchReplacePreferencesByPost` operationId).
+	BatchReplacePreferencesByPostWithBody(ctx context.Context, params *BatchReplacePreferencesByPostParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BatchReplacePreferencesByPost The same as PUT
+	//
+	// For clients that cannot send PUT.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /preferences:batchReplace (the `BatchReplacePreferencesByPost` operationId).
+	BatchReplacePreferencesByPost(ctx context.Context, params *BatchReplacePreferencesByPostParams, body BatchReplacePreferencesByPostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// BatchReplacePreferencesWithBody Make a list equal to the one in the body
 	//
 	// All or nothing. Items that are not in the body are removed. Orders are given
@@ -1679,6 +1901,54 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /preferences:batchReplace (the `BatchReplacePreferences` operationId).
 	BatchReplacePreferences(ctx context.Context, params *BatchReplacePreferencesParams, body BatchReplacePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BatchUpdatePreferencesWithBody Change several items of a list
+	//
+	// All or nothing. `attributes` are merge patches (RFC 7396). An item with an
+	// `order` has exactly that rank afterwards; the others keep their relative order
+	// and fill the room that is left, so that the order of the changes in the body
+	// makes no difference, and two items can change places. Orders are distinct, an
+	// item stands in a batch once. `etag` is a condition on one item, spelled as in
+	// `If-Match`; tags in the headers are those of the list. An unknown item (404) and
+	// a condition that does not hold (412) are named by their index.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /preferences:batchUpdate (the `BatchUpdatePreferences` operationId).
+	BatchUpdatePreferencesWithBody(ctx context.Context, params *BatchUpdatePreferencesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BatchUpdatePreferences Change several items of a list
+	//
+	// All or nothing. `attributes` are merge patches (RFC 7396). An item with an
+	// `order` has exactly that rank afterwards; the others keep their relative order
+	// and fill the room that is left, so that the order of the changes in the body
+	// makes no difference, and two items can change places. Orders are distinct, an
+	// item stands in a batch once. `etag` is a condition on one item, spelled as in
+	// `If-Match`; tags in the headers are those of the list. An unknown item (404) and
+	// a condition that does not hold (412) are named by their index.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /preferences:batchUpdate (the `BatchUpdatePreferences` operationId).
+	BatchUpdatePreferences(ctx context.Context, params *BatchUpdatePreferencesParams, body BatchUpdatePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BatchUpdatePreferencesByPostWithBody The same as PATCH
+	//
+	// For clients that cannot send PATCH.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /preferences:batchUpdate (the `BatchUpdatePreferencesByPost` operationId).
+	BatchUpdatePreferencesByPostWithBody(ctx context.Context, params *BatchUpdatePreferencesByPostParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BatchUpdatePreferencesByPost The same as PATCH
+	//
+	// For clients that cannot send PATCH.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /preferences:batchUpdate (the `BatchUpdatePreferencesByPost` operationId).
+	BatchUpdatePreferencesByPost(ctx context.Context, params *BatchUpdatePreferencesByPostParams, body BatchUpdatePreferencesByPostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CleanOrphanedPreferencesWithBody Take a deleted entity out of every list
 	//
@@ -1712,6 +1982,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /preferences:history (the `ListPreferenceHistory` operationId).
 	ListPreferenceHistory(ctx context.Context, params *ListPreferenceHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestorePreferencesWithBody Make a list what it was in an earlier version
+	//
+	// The items, orders and attributes of that version, less entities that their owner
+	// has deleted since: those are named in `skipped`. It makes a new version; the
+	// history keeps all that lies between. Items that are no longer in the list come
+	// back with new ids. Versions and what they were: `GET /preferences:history`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /preferences:restore (the `RestorePreferences` operationId).
+	RestorePreferencesWithBody(ctx context.Context, params *RestorePreferencesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RestorePreferences Make a list what it was in an earlier version
+	//
+	// The items, orders and attributes of that version, less entities that their owner
+	// has deleted since: those are named in `skipped`. It makes a new version; the
+	// history keeps all that lies between. Items that are no longer in the list come
+	// back with new ids. Versions and what they were: `GET /preferences:history`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /preferences:restore (the `RestorePreferences` operationId).
+	RestorePreferences(ctx context.Context, params *RestorePreferencesParams, body RestorePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAuditEvents Find out who changed what
@@ -1896,6 +2190,44 @@ func (c *Client) UpdatePreferenceWithApplicationMergePatchPlusJSONBody(ctx conte
 	return c.Client.Do(req)
 }
 
+// BatchReplacePreferencesByPostWithBody The same as PUT
+//
+// For clients that cannot send PUT.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /preferences:batchReplace (the `BatchReplacePreferencesByPost` operationId).
+func (c *Client) BatchReplacePreferencesByPostWithBody(ctx context.Context, params *BatchReplacePreferencesByPostParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchReplacePreferencesByPostRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BatchReplacePreferencesByPost The same as PUT
+//
+// For clients that cannot send PUT.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /preferences:batchReplace (the `BatchReplacePreferencesByPost` operationId).
+func (c *Client) BatchReplacePreferencesByPost(ctx context.Context, params *BatchReplacePreferencesByPostParams, body BatchReplacePreferencesByPostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchReplacePreferencesByPostRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // BatchReplacePreferencesWithBody Make a list equal to the one in the body
 //
 // All or nothing. Items that are not in the body are removed. Orders are given
@@ -1934,6 +2266,94 @@ func (c *Client) BatchReplacePreferencesWithBody(ctx context.Context, params *Ba
 // Corresponds with PUT /preferences:batchReplace (the `BatchReplacePreferences` operationId).
 func (c *Client) BatchReplacePreferences(ctx context.Context, params *BatchReplacePreferencesParams, body BatchReplacePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewBatchReplacePreferencesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BatchUpdatePreferencesWithBody Change several items of a list
+//
+// All or nothing. `attributes` are merge patches (RFC 7396). An item with an
+// `order` has exactly that rank afterwards; the others keep their relative order
+// and fill the room that is left, so that the order of the changes in the body
+// makes no difference, and two items can change places. Orders are distinct, an
+// item stands in a batch once. `etag` is a condition on one item, spelled as in
+// `If-Match`; tags in the headers are those of the list. An unknown item (404) and
+// a condition that does not hold (412) are named by their index.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /preferences:batchUpdate (the `BatchUpdatePreferences` operationId).
+func (c *Client) BatchUpdatePreferencesWithBody(ctx context.Context, params *BatchUpdatePreferencesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchUpdatePreferencesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BatchUpdatePreferences Change several items of a list
+//
+// All or nothing. `attributes` are merge patches (RFC 7396). An item with an
+// `order` has exactly that rank afterwards; the others keep their relative order
+// and fill the room that is left, so that the order of the changes in the body
+// makes no difference, and two items can change places. Orders are distinct, an
+// item stands in a batch once. `etag` is a condition on one item, spelled as in
+// `If-Match`; tags in the headers are those of the list. An unknown item (404) and
+// a condition that does not hold (412) are named by their index.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /preferences:batchUpdate (the `BatchUpdatePreferences` operationId).
+func (c *Client) BatchUpdatePreferences(ctx context.Context, params *BatchUpdatePreferencesParams, body BatchUpdatePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchUpdatePreferencesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BatchUpdatePreferencesByPostWithBody The same as PATCH
+//
+// For clients that cannot send PATCH.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /preferences:batchUpdate (the `BatchUpdatePreferencesByPost` operationId).
+func (c *Client) BatchUpdatePreferencesByPostWithBody(ctx context.Context, params *BatchUpdatePreferencesByPostParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchUpdatePreferencesByPostRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BatchUpdatePreferencesByPost The same as PATCH
+//
+// For clients that cannot send PATCH.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /preferences:batchUpdate (the `BatchUpdatePreferencesByPost` operationId).
+func (c *Client) BatchUpdatePreferencesByPost(ctx context.Context, params *BatchUpdatePreferencesByPostParams, body BatchUpdatePreferencesByPostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBatchUpdatePreferencesByPostRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1997,6 +2417,50 @@ func (c *Client) CleanOrphanedPreferences(ctx context.Context, params *CleanOrph
 // Corresponds with GET /preferences:history (the `ListPreferenceHistory` operationId).
 func (c *Client) ListPreferenceHistory(ctx context.Context, params *ListPreferenceHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListPreferenceHistoryRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestorePreferencesWithBody Make a list what it was in an earlier version
+//
+// The items, orders and attributes of that version, less entities that their owner
+// has deleted since: those are named in `skipped`. It makes a new version; the
+// history keeps all that lies between. Items that are no longer in the list come
+// back with new ids. Versions and what they were: `GET /preferences:history`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /preferences:restore (the `RestorePreferences` operationId).
+func (c *Client) RestorePreferencesWithBody(ctx context.Context, params *RestorePreferencesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestorePreferencesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RestorePreferences Make a list what it was in an earlier version
+//
+// The items, orders and attributes of that version, less entities that their owner
+// has deleted since: those are named in `skipped`. It makes a new version; the
+// history keeps all that lies between. Items that are no longer in the list come
+// back with new ids. Versions and what they were: `GET /preferences:history`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /preferences:restore (the `RestorePreferences` operationId).
+func (c *Client) RestorePreferences(ctx context.Context, params *RestorePreferencesParams, body RestorePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestorePreferencesRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2437,37 +2901,48 @@ func NewCreatePreferenceRequestWithBody(server string, params *CreatePreferenceP
 			req.Header.Set("If-None-Match", headerParam1)
 		}
 
-		if params.IdempotencyKey != nil {
+		if params.Prefer != nil {
 			var headerParam2 string
 
-			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("Idempotency-Key", headerParam2)
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam3)
 		}
 
 		if params.XRequestID != nil {
-			var headerParam3 string
+			var headerParam4 string
 
-			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("X-Request-Id", headerParam3)
+			req.Header.Set("X-Request-Id", headerParam4)
 		}
 
 		if params.Traceparent != nil {
-			var headerParam4 string
+			var headerParam5 string
 
-			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam5, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("traceparent", headerParam4)
+			req.Header.Set("traceparent", headerParam5)
 		}
 
 	}
@@ -2756,37 +3231,197 @@ func NewUpdatePreferenceRequestWithBody(server string, id string, params *Update
 			req.Header.Set("If-None-Match", headerParam1)
 		}
 
-		if params.IdempotencyKey != nil {
+		if params.Prefer != nil {
 			var headerParam2 string
 
-			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("Idempotency-Key", headerParam2)
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam3)
 		}
 
 		if params.XRequestID != nil {
-			var headerParam3 string
+			var headerParam4 string
 
-			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("X-Request-Id", headerParam3)
+			req.Header.Set("X-Request-Id", headerParam4)
 		}
 
 		if params.Traceparent != nil {
-			var headerParam4 string
+			var headerParam5 string
 
-			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam5, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("traceparent", headerParam4)
+			req.Header.Set("traceparent", headerParam5)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewBatchReplacePreferencesByPostRequest calls the generic BatchReplacePreferencesByPost builder with application/json body
+func NewBatchReplacePreferencesByPostRequest(server string, params *BatchReplacePreferencesByPostParams, body BatchReplacePreferencesByPostJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBatchReplacePreferencesByPostRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewBatchReplacePreferencesByPostRequestWithBody constructs an http.Request for the BatchReplacePreferencesByPost method, with any body, and a specified content type
+func NewBatchReplacePreferencesByPostRequestWithBody(server string, params *BatchReplacePreferencesByPostParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preferences:batchReplace")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.ValidateOnly != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "validateOnly", *params.ValidateOnly, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.Prefer != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam3)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam4 string
+
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam4)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam5 string
+
+			headerParam5, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam5)
 		}
 
 	}
@@ -2845,6 +3480,18 @@ func NewBatchReplacePreferencesRequestWithBody(server string, params *BatchRepla
 
 		}
 
+		if params.ValidateOnly != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "validateOnly", *params.ValidateOnly, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -2882,37 +3529,322 @@ func NewBatchReplacePreferencesRequestWithBody(server string, params *BatchRepla
 			req.Header.Set("If-None-Match", headerParam1)
 		}
 
-		if params.IdempotencyKey != nil {
+		if params.Prefer != nil {
 			var headerParam2 string
 
-			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("Idempotency-Key", headerParam2)
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam3)
 		}
 
 		if params.XRequestID != nil {
-			var headerParam3 string
+			var headerParam4 string
 
-			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("X-Request-Id", headerParam3)
+			req.Header.Set("X-Request-Id", headerParam4)
 		}
 
 		if params.Traceparent != nil {
-			var headerParam4 string
+			var headerParam5 string
 
-			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam5, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("traceparent", headerParam4)
+			req.Header.Set("traceparent", headerParam5)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewBatchUpdatePreferencesRequest calls the generic BatchUpdatePreferences builder with application/json body
+func NewBatchUpdatePreferencesRequest(server string, params *BatchUpdatePreferencesParams, body BatchUpdatePreferencesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBatchUpdatePreferencesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewBatchUpdatePreferencesRequestWithBody constructs an http.Request for the BatchUpdatePreferences method, with any body, and a specified content type
+func NewBatchUpdatePreferencesRequestWithBody(server string, params *BatchUpdatePreferencesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preferences:batchUpdate")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.Prefer != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam3)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam4 string
+
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam4)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam5 string
+
+			headerParam5, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam5)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewBatchUpdatePreferencesByPostRequest calls the generic BatchUpdatePreferencesByPost builder with application/json body
+func NewBatchUpdatePreferencesByPostRequest(server string, params *BatchUpdatePreferencesByPostParams, body BatchUpdatePreferencesByPostJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBatchUpdatePreferencesByPostRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewBatchUpdatePreferencesByPostRequestWithBody constructs an http.Request for the BatchUpdatePreferencesByPost method, with any body, and a specified content type
+func NewBatchUpdatePreferencesByPostRequestWithBody(server string, params *BatchUpdatePreferencesByPostParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preferences:batchUpdate")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Force != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "force", *params.Force, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.Prefer != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam3)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam4 string
+
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam4)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam5 string
+
+			headerParam5, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam5)
 		}
 
 	}
@@ -2948,6 +3880,33 @@ func NewCleanOrphanedPreferencesRequestWithBody(server string, params *CleanOrph
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ValidateOnly != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "validateOnly", *params.ValidateOnly, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
@@ -3102,6 +4061,116 @@ func NewListPreferenceHistoryRequest(server string, params *ListPreferenceHistor
 			}
 
 			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRestorePreferencesRequest calls the generic RestorePreferences builder with application/json body
+func NewRestorePreferencesRequest(server string, params *RestorePreferencesParams, body RestorePreferencesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRestorePreferencesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewRestorePreferencesRequestWithBody constructs an http.Request for the RestorePreferences method, with any body, and a specified content type
+func NewRestorePreferencesRequestWithBody(server string, params *RestorePreferencesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preferences:restore")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam1)
+		}
+
+		if params.Prefer != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam3)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam4 string
+
+			headerParam4, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam4)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam5 string
+
+			headerParam5, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam5)
 		}
 
 	}

@@ -91,7 +91,64 @@ export interface paths {
          *     saved.
          */
         put: operations["batchReplacePreferences"];
-        post?: never;
+        /**
+         * The same as PUT
+         * @description For clients that cannot send PUT.
+         */
+        post: operations["batchReplacePreferencesByPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/preferences:batchUpdate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * The same as PATCH
+         * @description For clients that cannot send PATCH.
+         */
+        post: operations["batchUpdatePreferencesByPost"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change several items of a list
+         * @description All or nothing. `attributes` are merge patches (RFC 7396). An item with an
+         *     `order` has exactly that rank afterwards; the others keep their relative order
+         *     and fill the room that is left, so that the order of the changes in the body
+         *     makes no difference, and two items can change places. Orders are distinct, an
+         *     item stands in a batch once. `etag` is a condition on one item, spelled as in
+         *     `If-Match`; tags in the headers are those of the list. An unknown item (404) and
+         *     a condition that does not hold (412) are named by their index.
+         */
+        patch: operations["batchUpdatePreferences"];
+        trace?: never;
+    };
+    "/preferences:restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a list what it was in an earlier version
+         * @description The items, orders and attributes of that version, less entities that their owner
+         *     has deleted since: those are named in `skipped`. It makes a new version; the
+         *     history keeps all that lies between. Items that are no longer in the list come
+         *     back with new ids. Versions and what they were: `GET /preferences:history`.
+         */
+        post: operations["restorePreferences"];
         delete?: never;
         options?: never;
         head?: never;
@@ -487,6 +544,30 @@ export interface components {
             version?: components["schemas"]["Ignored"];
             etag?: components["schemas"]["Ignored"];
         };
+        BatchUpdateRequest: {
+            domain: string;
+            updates: {
+                /** Format: uuid */
+                id: string;
+                attributes?: components["schemas"]["Attributes"];
+                /** @description The rank that the item has afterwards. */
+                order?: number;
+                /** @description A condition on the item. */
+                etag?: string;
+                name?: components["schemas"]["Ignored"];
+                createTime?: components["schemas"]["Ignored"];
+                updateTime?: components["schemas"]["Ignored"];
+                version?: components["schemas"]["Ignored"];
+            }[];
+        };
+        RestoreRequest: {
+            domain: string;
+            /**
+             * Format: int64
+             * @description A version that the list has had.
+             */
+            version: number;
+        };
         CleanRequest: {
             entityId: components["schemas"]["EntityId"];
             entityType: components["schemas"]["EntityType"];
@@ -528,7 +609,7 @@ export interface components {
             version: number;
             /** Format: date-time */
             time: string;
-            /** @description How it was made: create, replace, update, delete or clean, for instance. */
+            /** @description How it was made: create, replace, update, delete, restore or clean, for instance. */
             action: string;
             /** @description The subject of a token, `event:<id>` or `operation:<id>`. */
             actor: string;
@@ -556,7 +637,7 @@ export interface components {
             version: number;
             /** Format: date-time */
             time: string;
-            /** @description How it was made: create, replace, update, delete or clean, for instance. */
+            /** @description How it was made: create, replace, update, delete, restore or clean, for instance. */
             action: string;
             /** @description The subject of a token, `event:<id>` or `operation:<id>`. */
             actor: string;
@@ -617,7 +698,7 @@ export interface components {
              * @description For programs; it does not change.
              * @enum {string}
              */
-            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
+            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "VERSION_EXPIRED" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
             /** @description For people. */
             message: string;
             /** @description The name of a google.rpc.Code. */
@@ -634,6 +715,8 @@ export interface components {
                  * @description The item that has the entity already.
                  */
                 id?: string;
+                /** @description Which change of a batch it is about, the first being 0. */
+                index?: number;
                 resourceName?: string;
             };
         };
@@ -655,6 +738,8 @@ export interface components {
                  * @description null if it was never saved.
                  */
                 lastModifiedTime: string | null;
+                /** @description Which change of a batch it is about, the first being 0. */
+                index?: number;
                 requestId: string;
             };
         };
@@ -680,6 +765,36 @@ export interface components {
         };
     };
     responses: {
+        /** @description It is done; the caller wanted no body. */
+        Minimal: {
+            headers: {
+                "Preference-Applied": components["headers"]["PreferenceApplied"];
+                ETag: components["headers"]["ETag"];
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content?: never;
+        };
+        /** @description It is done; the caller wanted no body. */
+        MinimalCreated: {
+            headers: {
+                /** @description The item's address. */
+                Location: string;
+                "Preference-Applied": components["headers"]["PreferenceApplied"];
+                ETag: components["headers"]["ETag"];
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content?: never;
+        };
         /** @description The caller has it already. */
         NotModified: {
             headers: {
@@ -821,6 +936,20 @@ export interface components {
                  *       }
                  *     }
                  */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The history does not reach back to this version any more. */
+        VersionExpired: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
                 "application/json": components["schemas"]["Error"];
             };
         };
@@ -1038,6 +1167,27 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
+        /** @description The body is not `application/json` in UTF-8 without a content coding. */
+        UnsupportedBatchType: {
+            headers: {
+                /** @description What the body of a POST may be. */
+                Accept?: "application/json";
+                /** @description What the body of a PATCH may be. */
+                "Accept-Patch"?: "application/json";
+                /** @description Sent if the body had a content coding. */
+                "Accept-Encoding"?: "identity";
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                "application/json": components["schemas"]["Error"];
+            };
+        };
         /**
          * @description No domain lists entities of this type (`UNKNOWN_ENTITY_TYPE`), or the key was used
          *     for another request (`IDEMPOTENCY_KEY_REUSED`).
@@ -1232,6 +1382,18 @@ export interface components {
          */
         IfNoneMatch: string;
         /**
+         * @description Does everything but write: the answer says what the call would do by now. The
+         *     list has the items as they would be, those that would be new with ids that are
+         *     not kept, and the `etag` and `version` that it has: with that tag in `If-Match`
+         *     the call itself does just that. A clean counts and names nobody.
+         */
+        ValidateOnly: boolean;
+        /**
+         * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+         * @example return=minimal
+         */
+        Prefer: string;
+        /**
          * @description Makes the write happen once, however often it is sent within 24 hours: a string
          *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
          *     without them, which means the same.
@@ -1245,6 +1407,7 @@ export interface components {
     };
     requestBodies: never;
     headers: {
+        PreferenceApplied: "return=minimal";
         /** @description The tag of the list or item, in quotes. That of a compressed body ends in `-gz`; a condition takes either. */
         ETag: string;
         CacheControlRead: "private, max-age=300";
@@ -1392,6 +1555,11 @@ export interface operations {
                  */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
                 /**
+                 * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+                 * @example return=minimal
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
                  * @description Makes the write happen once, however often it is sent within 24 hours: a string
                  *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
                  *     without them, which means the same.
@@ -1429,6 +1597,7 @@ export interface operations {
                     "application/json": components["schemas"]["Preference"];
                 };
             };
+            204: components["responses"]["MinimalCreated"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
@@ -1754,6 +1923,11 @@ export interface operations {
                  */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
                 /**
+                 * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+                 * @example return=minimal
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
                  * @description Makes the write happen once, however often it is sent within 24 hours: a string
                  *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
                  *     without them, which means the same.
@@ -1796,6 +1970,7 @@ export interface operations {
                     "application/json": components["schemas"]["Preference"];
                 };
             };
+            204: components["responses"]["Minimal"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
@@ -1819,6 +1994,13 @@ export interface operations {
             query?: {
                 /** @description Overrides the preconditions. The history says so. */
                 force?: components["parameters"]["Force"];
+                /**
+                 * @description Does everything but write: the answer says what the call would do by now. The
+                 *     list has the items as they would be, those that would be new with ids that are
+                 *     not kept, and the `etag` and `version` that it has: with that tag in `If-Match`
+                 *     the call itself does just that. A clean counts and names nobody.
+                 */
+                validateOnly?: components["parameters"]["ValidateOnly"];
             };
             header?: {
                 /**
@@ -1832,6 +2014,11 @@ export interface operations {
                  * @example "AxY2c5nOpTu-_9Qw"
                  */
                 "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+                 * @example return=minimal
+                 */
+                Prefer?: components["parameters"]["Prefer"];
                 /**
                  * @description Makes the write happen once, however often it is sent within 24 hours: a string
                  *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
@@ -1868,6 +2055,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReplaceResult"];
                 };
             };
+            204: components["responses"]["Minimal"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
@@ -1885,9 +2073,339 @@ export interface operations {
             504: components["responses"]["DeadlineExceeded"];
         };
     };
-    cleanOrphanedPreferences: {
+    batchReplacePreferencesByPost: {
+        parameters: {
+            query?: {
+                /** @description Overrides the preconditions. The history says so. */
+                force?: components["parameters"]["Force"];
+                /**
+                 * @description Does everything but write: the answer says what the call would do by now. The
+                 *     list has the items as they would be, those that would be new with ids that are
+                 *     not kept, and the `etag` and `version` that it has: with that tag in `If-Match`
+                 *     the call itself does just that. A clean counts and names nobody.
+                 */
+                validateOnly?: components["parameters"]["ValidateOnly"];
+            };
+            header?: {
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+                 * @example return=minimal
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReplaceRequest"];
+            };
+        };
+        responses: {
+            /** @description The list as it is now, and what the save changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplaceResult"];
+                };
+            };
+            204: components["responses"]["Minimal"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            409: components["responses"]["InProgress"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["KeyReused"];
+            428: components["responses"]["PreconditionRequired"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    batchUpdatePreferencesByPost: {
+        parameters: {
+            query?: {
+                /** @description Overrides the preconditions. The history says so. */
+                force?: components["parameters"]["Force"];
+            };
+            header?: {
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+                 * @example return=minimal
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchUpdateRequest"];
+            };
+        };
+        responses: {
+            /** @description The list as it is now, and what was changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplaceResult"];
+                };
+            };
+            204: components["responses"]["Minimal"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["InProgress"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            415: components["responses"]["UnsupportedBatchType"];
+            422: components["responses"]["KeyReused"];
+            428: components["responses"]["PreconditionRequired"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    batchUpdatePreferences: {
+        parameters: {
+            query?: {
+                /** @description Overrides the preconditions. The history says so. */
+                force?: components["parameters"]["Force"];
+            };
+            header?: {
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+                 * @example return=minimal
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchUpdateRequest"];
+            };
+        };
+        responses: {
+            /** @description The list as it is now, and what was changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplaceResult"];
+                };
+            };
+            204: components["responses"]["Minimal"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["InProgress"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            415: components["responses"]["UnsupportedBatchType"];
+            422: components["responses"]["KeyReused"];
+            428: components["responses"]["PreconditionRequired"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    restorePreferences: {
         parameters: {
             query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description `return=minimal` leaves the body out (RFC 7240). Other preferences are passed over.
+                 * @example return=minimal
+                 */
+                Prefer?: components["parameters"]["Prefer"];
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "domain": "accounts",
+                 *       "version": 3
+                 *     }
+                 */
+                "application/json": components["schemas"]["RestoreRequest"];
+            };
+        };
+        responses: {
+            /** @description The list as it is now, and what the call changed. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplaceResult"];
+                };
+            };
+            204: components["responses"]["Minimal"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["InProgress"];
+            410: components["responses"]["VersionExpired"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["KeyReused"];
+            428: components["responses"]["PreconditionRequired"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    cleanOrphanedPreferences: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Does everything but write: the answer says what the call would do by now. The
+                 *     list has the items as they would be, those that would be new with ids that are
+                 *     not kept, and the `etag` and `version` that it has: with that tag in `If-Match`
+                 *     the call itself does just that. A clean counts and names nobody.
+                 */
+                validateOnly?: components["parameters"]["ValidateOnly"];
+            };
             header?: {
                 /**
                  * @description Makes the write happen once, however often it is sent within 24 hours: a string
