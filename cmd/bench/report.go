@@ -21,6 +21,7 @@ type report struct {
 	Clients   int        `json:"clients"`
 	Rows      []row      `json:"rows"`
 	Deletions []deletion `json:"deletions,omitempty"`
+	Drain     *drain     `json:"drain,omitempty"`
 }
 
 // print writes the figures of the service over HTTP, those of the least SQL
@@ -32,7 +33,10 @@ func (r report) print(w io.Writer) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	lines := []string{"operation\treq/s\tp50 ms\tp99 ms\tCPU µs\tof it service\tSQL tx/s\tp50 ms\tp99 ms\tCPU µs\tHTTP req/s\tCPU µs\tCPU: SQL\tCPU: SQL + HTTP\t"}
+	var lines []string
+	if len(r.Rows) > 0 {
+		lines = append(lines, "operation\treq/s\tp50 ms\tp99 ms\tCPU µs\tof it service\tSQL tx/s\tp50 ms\tp99 ms\tCPU µs\tHTTP req/s\tCPU µs\tCPU: SQL\tCPU: SQL + HTTP\t")
+	}
 	for _, x := range r.Rows {
 		s, f, h := x.Service, x.Floor, x.HTTP
 		lines = append(lines, fmt.Sprintf("%s\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t",
@@ -45,6 +49,11 @@ func (r report) print(w io.Writer) error {
 			d.Service.line("prefsd: rows, heads, history, events"), d.Floor.line("chunked DELETE of the rows alone"),
 			fmt.Sprintf("ratio\t\t%.1f\t%.1f\t%.1f\t", d.Service.Seconds/d.Floor.Seconds, float64(d.Service.WAL)/float64(d.Floor.WAL), d.Service.CPU/d.Floor.CPU))
 	}
+	if d := r.Drain; d != nil {
+		lines = append(lines, "", "a backlog of the outbox\trows\trows/s\tCPU µs a row: reader\tPostgreSQL\t",
+			d.Relay.line("relay, to a broker that costs nothing"), d.Floor.line("the same pages read"),
+			fmt.Sprintf("ratio\t\t%.2f\t%.1f\t%.1f\t", d.Relay.PerSecond/d.Floor.PerSecond, d.Relay.ReaderCPU/d.Floor.ReaderCPU, d.Relay.PostgresCPU/d.Floor.PostgresCPU))
+	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(t, line); err != nil {
 			return err
@@ -56,4 +65,8 @@ func (r report) print(w io.Writer) error {
 func (s side) line(name string) string {
 	const mega = 1e6
 	return fmt.Sprintf("%s\t%d\t%.2f\t%.1f\t%.1f\t", name, s.Lists, s.Seconds, float64(s.WAL)/mega, s.CPU)
+}
+
+func (f flow) line(name string) string {
+	return fmt.Sprintf("%s\t%d\t%.0f\t%.1f\t%.1f\t", name, f.Rows, f.PerSecond, f.ReaderCPU, f.PostgresCPU)
 }
