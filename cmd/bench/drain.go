@@ -88,7 +88,7 @@ func (m *machine) readPages(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer source.Close()
+	defer source.Close() //nolint:contextcheck // it ends whatever became of ctx
 	term, err := source.Claim(ctx, "bench", time.Minute)
 	if err != nil {
 		return 0, err
@@ -119,10 +119,10 @@ func (m *machine) relay(ctx context.Context, rows int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer source.Close()
+	defer source.Close() //nolint:contextcheck // as above
 	to := &sink{missing: make(chan struct{})}
 	to.left.Store(rows)
-	r, err := outbox.New(source, to, outbox.Config{EventSource: "/prefsd/bench"}, slog.New(slog.DiscardHandler))
+	r, err := outbox.New(source, to, outbox.Config{EventSource: "/prefsd/bench"}, slog.New(slog.DiscardHandler)) //nolint:contextcheck // instruments outlive ctx
 	if err != nil {
 		return 0, err
 	}

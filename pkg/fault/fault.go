@@ -56,9 +56,9 @@ const (
 	ReasonUnknownDomain        Reason = "UNKNOWN_DOMAIN"
 	ReasonUnknownEntityType    Reason = "UNKNOWN_ENTITY_TYPE"
 	ReasonInvalidPageToken     Reason = "INVALID_PAGE_TOKEN"
-	ReasonInvalidSyncToken     Reason = "INVALID_SYNC_TOKEN"
+	ReasonInvalidSyncToken     Reason = "INVALID_SYNC_TOKEN" //nolint:gosec // a code, not a credential
 	ReasonVersionExpired       Reason = "VERSION_EXPIRED"
-	ReasonSyncTokenExpired     Reason = "SYNC_TOKEN_EXPIRED"
+	ReasonSyncTokenExpired     Reason = "SYNC_TOKEN_EXPIRED" //nolint:gosec // a code, not a credential
 	ReasonMalformedCondition   Reason = "MALFORMED_PRECONDITION"
 	ReasonUserDeleted          Reason = "USER_DELETED"
 	ReasonEntityDeleted        Reason = "ENTITY_DELETED"

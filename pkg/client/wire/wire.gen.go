@@ -806,8 +806,8 @@ type ReplaceRequest struct {
 	// Etag What the server alone sets may be sent back, and is ignored.
 	Etag *Ignored `json:"etag,omitempty"`
 
-	// NextPageToken Ignored.
-	NextPageToken *string       `json:"nextPageToken,omitempty"`
+	// NextPageToken What the server alone sets may be sent back, and is ignored.
+	NextPageToken *Ignored      `json:"nextPageToken,omitempty"`
 	Preferences   []ReplaceItem `json:"preferences"`
 
 	// Skipped What the server alone sets may be sent back, and is ignored.

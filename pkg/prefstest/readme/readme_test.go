@@ -109,7 +109,8 @@ func (p page) run(t *testing.T) []string {
 	run.Stderr = &complaints
 	out, err := run.Output()
 	require.NoError(t, err, "%s%s", out, complaints.String())
-	printed := strings.Split(back.Replace(string(out)), between+"\n")
+	// Headers end in CRLF.
+	printed := strings.Split(strings.ReplaceAll(back.Replace(string(out)), "\r\n", "\n"), between+"\n")
 	require.Len(t, printed, len(p.blocks)+1)
 	return printed[:len(p.blocks)]
 }

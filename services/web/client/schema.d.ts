@@ -515,8 +515,7 @@ export interface components {
         ReplaceRequest: {
             domain: components["schemas"]["Domain"];
             preferences: components["schemas"]["ReplaceItem"][];
-            /** @description Ignored. */
-            nextPageToken?: string | null;
+            nextPageToken?: components["schemas"]["Ignored"];
             totalSize?: components["schemas"]["Ignored"];
             etag?: components["schemas"]["Ignored"];
             version?: components["schemas"]["Ignored"];
