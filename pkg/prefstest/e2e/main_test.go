@@ -58,7 +58,9 @@ func (b tab) save(body any, headers ...string) prefstest.List {
 func asList(t *testing.T, answer prefstest.Answer) (l prefstest.List) {
 	t.Helper()
 	require.NoError(t, answer.JSON(&l), "%s", answer.Body)
-	require.Equal(t, `"`+l.ETag+`"`, answer.Header.Get("ETag"), "header and body name one state")
+	// Go's client asks for gzip, and a compressed answer has a tag of its own.
+	plain := strings.Replace(answer.Header.Get("ETag"), `-gz"`, `"`, 1)
+	require.Equal(t, `"`+l.ETag+`"`, plain, "header and body name one state")
 	return l
 }
 
