@@ -31,8 +31,8 @@ RULES = {
 
 # So are these of the code INVALID_FIELD: by the field, whose bounds depend on the list or on another field or which has a
 # grammar of its own, or by what is said of it.
-FIELDS = {"Prefs-Min-Version", "endTime", "filter", "order", "startTime"}
-SAID = ("must be a number that a double carries exactly", "must be left out beside ")
+FIELDS = {"Prefs-Min-Version", "domain", "endTime", "etag", "filter", "order", "startTime"}
+SAID = ("must be a number that a double carries exactly", "must be left out beside ", "repeats ")
 
 
 @schemathesis.hook

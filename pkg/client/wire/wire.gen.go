@@ -354,7 +354,7 @@ type AuditEvents_AuditEvents_Item struct {
 
 // BatchUpdateRequest defines model for BatchUpdateRequest.
 type BatchUpdateRequest struct {
-	Domain  string `json:"domain"`
+	Domain  Domain `json:"domain"`
 	Updates []struct {
 		// Attributes Whatever the caller wants to remember. Names and numbers come back as PostgreSQL's jsonb spells them.
 		Attributes *Attributes `json:"attributes,omitempty"`
@@ -546,7 +546,7 @@ type ListChanged struct {
 	// Delta What a version changed. Items that are not named keep their attributes and their
 	// relative order.
 	Delta  Delta  `json:"delta"`
-	Domain string `json:"domain"`
+	Domain Domain `json:"domain"`
 
 	// Forced Whether preconditions were overridden.
 	Forced bool `json:"forced"`
@@ -853,7 +853,7 @@ type ReplaceResultSkippedReason string
 
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
-	Domain string `json:"domain"`
+	Domain Domain `json:"domain"`
 
 	// Version A version that the list has had.
 	Version int64 `json:"version"`

@@ -544,7 +544,7 @@ export interface components {
             etag?: components["schemas"]["Ignored"];
         };
         BatchUpdateRequest: {
-            domain: string;
+            domain: components["schemas"]["Domain"];
             updates: {
                 /** Format: uuid */
                 id: string;
@@ -560,7 +560,7 @@ export interface components {
             }[];
         };
         RestoreRequest: {
-            domain: string;
+            domain: components["schemas"]["Domain"];
             /**
              * Format: int64
              * @description A version that the list has had.
@@ -655,7 +655,7 @@ export interface components {
              */
             type: "listChanged";
             userId: string;
-            domain: string;
+            domain: components["schemas"]["Domain"];
         };
         /** @description An operation that somebody called for, in the state that it is in now. */
         OperationCalled: {
