@@ -10,12 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/prefsd/prefsd/pkg/command"
 )
 
 type flags struct {
@@ -33,13 +33,10 @@ type flags struct {
 func main() {
 	var f flags
 	kong.Parse(&f, kong.Description("Measure prefsd beside the floor of the same SQL and beside the usual Echo and gorm code."))
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := command.Context()
 	err := run(ctx, f)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	os.Exit(command.Exit("bench", err, command.Failed))
 }
 
 func run(ctx context.Context, f flags) (err error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 
 	"github.com/google/uuid"
 
@@ -73,14 +72,7 @@ func (s *Service) batchOf(domain string, patches []ItemPatch) (batch, error) {
 		} else {
 			ids[b.ids[i]] = i
 		}
-		if p.Order == nil || *p.Order < 1 {
-			continue
-		}
-		if first, twice := orders[*p.Order]; twice {
-			v.add(fault.ReasonOrderConflict, "order", fmt.Sprintf("repeats %s[%d].order; orders must be distinct", updates, first))
-		} else {
-			orders[*p.Order] = i
-		}
+		v.distinct(p.Order, orders)
 	}
 	return b, fault.Join(unknown, v.err())
 }
@@ -92,9 +84,7 @@ func (v *violations) patch(p ItemPatch) (uuid.UUID, precondition.Conditions) {
 		v.add(fault.ReasonInvalidField, "id", "must be the id of an item: a UUID in lower case")
 		id = uuid.Nil
 	}
-	if p.Order != nil && (*p.Order < 1 || *p.Order > math.MaxInt32) {
-		v.add(fault.ReasonInvalidField, "order", fmt.Sprintf("must be a whole number from 1 to %d", math.MaxInt32))
-	}
+	v.order(p.Order)
 	if p.Attributes != nil {
 		if _, why := checkAttributes(p.Attributes); why != "" {
 			v.add(fault.ReasonInvalidField, "attributes", why)

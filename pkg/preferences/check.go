@@ -46,7 +46,7 @@ func (s *Service) addition(domain string, in Input) (Wanted, error) {
 	d, unknown := s.domains.Find(domain)
 	v := violations{at: alone}
 	add := d.wanted(&v, in)
-	v.order(in, in)
+	v.order(in.Order)
 	return add, fault.Join(unknown, v.err())
 }
 

@@ -39,15 +39,12 @@ func (d Domain) wantedOf(in []Input) ([]Wanted, error) {
 		} else {
 			entities[x.EntityID] = i
 		}
-		v.order(x, in[0])
-		if x.Order == nil || *x.Order < 1 {
-			continue
-		}
-		if first, twice := orders[*x.Order]; twice {
-			v.add(fault.ReasonOrderConflict, "order", fmt.Sprintf("repeats %s[%d].order; orders must be distinct", inputs, first))
+		if (x.Order == nil) == (in[0].Order == nil) {
+			v.order(x.Order)
 		} else {
-			orders[*x.Order] = i
+			v.add(fault.ReasonInvalidField, "order", "must be given for all items or for none")
 		}
+		v.distinct(x.Order, orders)
 	}
 	if err := v.err(); err != nil {
 		return nil, err
@@ -116,14 +113,24 @@ func (v *violations) add(reason fault.Reason, member, description string) {
 	v.all = append(v.all, fault.Violation{Field: member, Description: description})
 }
 
-// order checks one item's order beside that of the first.
-func (v *violations) order(x, first Input) {
-	switch {
-	case (x.Order == nil) != (first.Order == nil):
-		v.add(fault.ReasonInvalidField, "order", "must be given for all items or for none")
-	case x.Order != nil && (*x.Order < 1 || *x.Order > math.MaxInt32):
+// order checks an order alone; nil is none.
+func (v *violations) order(order *int) {
+	if order != nil && (*order < 1 || *order > math.MaxInt32) {
 		v.add(fault.ReasonInvalidField, "order", fmt.Sprintf("must be a whole number from 1 to %d", math.MaxInt32))
 	}
+}
+
+// distinct refuses an order that another item of the request has; seen holds
+// where the orders so far stand. One that can be nobody's repeats nothing.
+func (v *violations) distinct(order *int, seen map[int]int) {
+	if order == nil || *order < 1 {
+		return
+	}
+	if first, twice := seen[*order]; twice {
+		v.add(fault.ReasonOrderConflict, "order", fmt.Sprintf("repeats %s[%d].order; orders must be distinct", v.of, first))
+		return
+	}
+	seen[*order] = v.at
 }
 
 func (v *violations) err() error {

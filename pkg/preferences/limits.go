@@ -32,10 +32,15 @@ func checkEntityID(id string) string {
 
 const entityIDBytes = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-"
 
-// checkUserID returns what is wrong with a user's id, or nothing. What is right
-// can be the subject of a token.
+// IsUserID says whether a user can have that id: the subject of a token, 1 to
+// MaxUserID bytes of UTF-8 without control characters.
+func IsUserID(id string) bool {
+	return id != "" && len(id) <= MaxUserID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// checkUserID returns what is wrong with a user's id, or nothing.
 func checkUserID(id string) string {
-	if id != "" && len(id) <= MaxUserID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl) {
+	if IsUserID(id) {
 		return ""
 	}
 	return fmt.Sprintf("must be 1 to %d bytes of UTF-8 without control characters", MaxUserID)

@@ -165,9 +165,7 @@ func (s *Service) Patch(ctx context.Context, userID string, id uuid.UUID, by By,
 // Check says all that is wrong with the patch, whatever the item is.
 func (p Patch) Check() error {
 	v := violations{at: alone}
-	if p.Order != nil {
-		v.order(Input{Order: p.Order}, Input{Order: p.Order})
-	}
+	v.order(p.Order)
 	if p.Attributes != nil {
 		if _, why := checkAttributes(p.Attributes); why != "" {
 			v.add(fault.ReasonInvalidField, "attributes", why)

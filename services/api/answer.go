@@ -49,24 +49,25 @@ func answerAs(c echo.Context, status int, contentType []string, body any) error 
 	if err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
-	*buf = append(text, '\n') // for people at a terminal
-	return send(c, status, contentType, *buf)
+	*buf = text
+	return send(c, status, contentType, text)
 }
 
 // errUnread says that an answer found nobody at the other end: its caller hung
 // up, which the request's context may learn a moment later.
 var errUnread = errors.New("the answer could not be delivered")
 
-// encode appends a body. Text is not escaped for HTML, which nothing here is.
+// encode appends a body and the end of its line, for people at a terminal. Text
+// is not escaped for HTML, which nothing here is.
 func encode(b []byte, body any) ([]byte, error) {
 	if a, ok := body.(appender); ok {
-		return a.appendJSON(b), nil
+		return append(a.appendJSON(b), '\n'), nil
 	}
 	text := bytes.NewBuffer(b)
 	enc := json.NewEncoder(text)
 	enc.SetEscapeHTML(false)
 	err := enc.Encode(body)
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+	return text.Bytes(), err
 }
 
 // appendMember appends a name, with what stands before it, and a string.

@@ -99,7 +99,7 @@ func onceOf(c echo.Context, render func(preferences.Result) reply) *preferences.
 		if err != nil {
 			return preferences.Answer{}, fmt.Errorf("encode the answer: %w", err)
 		}
-		kept.Body = append(body, '\n')
+		kept.Body = body
 		return kept, nil
 	}}
 }

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -101,7 +99,7 @@ func readUserID(q url.Values, caller string) (string, []fault.Violation) {
 		return caller, nil
 	}
 	id := q.Get(paramUserID)
-	if !isUserID(id) {
+	if !preferences.IsUserID(id) {
 		return "", []fault.Violation{{Field: paramUserID, Description: fmt.Sprintf("must be 1 to %d bytes of text without control characters", preferences.MaxUserID)}}
 	}
 	return id, nil
@@ -160,11 +158,6 @@ func violationsOf(err error) []fault.Violation {
 		return f.Violations
 	}
 	return nil
-}
-
-// isUserID says whether a token could have that subject.
-func isUserID(id string) bool {
-	return id != "" && len(id) <= preferences.MaxUserID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }
 
 func sorts() string {

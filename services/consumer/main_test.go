@@ -172,24 +172,29 @@ func (h *house) count(t *testing.T, query string, args ...any) int {
 	return n
 }
 
-// cleaned returns the events that announce cleans, in order, each held against
-// its schema.
-func (h *house) cleaned(t *testing.T) []events.Cleaned {
+// told returns what the events of a type say, in order, each held against its
+// schema.
+func told[T any](t *testing.T, h *house, typ events.Type) []T {
 	t.Helper()
-	rows, err := h.admin.QueryContext(t.Context(), "select payload from outbox where type = 'preferences.cleaned' order by id")
+	rows, err := h.admin.QueryContext(t.Context(), "select payload from outbox where type = $1 order by id", string(typ))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rows.Close()) }()
-	var out []events.Cleaned
+	var out []T
 	for rows.Next() {
 		var payload []byte
-		var c events.Cleaned
+		var envelope struct{ Data T }
 		require.NoError(t, rows.Scan(&payload))
-		require.NoError(t, events.Validate(events.PreferencesCleaned, events.SchemaVersion, payload))
-		require.NoError(t, json.Unmarshal(payload, &struct{ Data *events.Cleaned }{&c}))
-		out = append(out, c)
+		require.NoError(t, events.Validate(typ, events.SchemaVersion, payload))
+		require.NoError(t, json.Unmarshal(payload, &envelope))
+		out = append(out, envelope.Data)
 	}
 	require.NoError(t, rows.Err())
 	return out
+}
+
+func (h *house) cleaned(t *testing.T) []events.Cleaned {
+	t.Helper()
+	return told[events.Cleaned](t, h, events.PreferencesCleaned)
 }
 
 // letter is a dead letter as the outbox holds it.

@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -24,22 +23,9 @@ func user(offset int64, typ events.Type, id, userID string, at time.Time) events
 	return r
 }
 
-// erased returns the events that announce erasures, in order.
 func (h *house) erased(t *testing.T) []events.Erased {
 	t.Helper()
-	rows, err := h.admin.QueryContext(t.Context(), "select payload from outbox where type = 'preferences.erased' order by id")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, rows.Close()) }()
-	var out []events.Erased
-	for rows.Next() {
-		var payload []byte
-		var e events.Erased
-		require.NoError(t, rows.Scan(&payload))
-		require.NoError(t, json.Unmarshal(payload, &struct{ Data *events.Erased }{&e}))
-		out = append(out, e)
-	}
-	require.NoError(t, rows.Err())
-	return out
+	return told[events.Erased](t, h, events.PreferencesErased)
 }
 
 // refused says that a user can save nothing any more.

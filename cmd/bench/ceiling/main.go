@@ -7,28 +7,24 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/prefsd/prefsd/pkg/command"
 )
 
 // largest is the largest body that can be asked for.
 const largest = 1 << 20
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := command.Context()
 	err := run(ctx)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "ceiling:", err)
-		os.Exit(1)
-	}
+	os.Exit(command.Exit("ceiling", err, command.Failed))
 }
 
 func run(ctx context.Context) error {

@@ -14,27 +14,24 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/prefsd/prefsd/pkg/command"
 )
 
 // maxConns is prefsd's default.
 const maxConns = 16
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := command.Context()
 	err := run(ctx)
 	stop()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "naive:", err)
-		os.Exit(1)
-	}
+	os.Exit(command.Exit("naive", err, command.Failed))
 }
 
 func run(ctx context.Context) error {
