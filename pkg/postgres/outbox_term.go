@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -136,30 +134,6 @@ func scanRow(rows pgx.Rows, now time.Time, before, after []any) (outbox.Row, boo
 	}
 	row.Headers, row.Defect = decodeHeaders(headers)
 	return row, fits, nil
-}
-
-// decodeHeaders reads headers as emit stores them: pairs of a name and a value
-// in base64, or null.
-func decodeHeaders(stored []byte) ([]outbox.Header, error) {
-	var pairs [][]*string
-	if err := json.Unmarshal(stored, &pairs); err != nil {
-		return nil, fmt.Errorf("stored headers are not a list of pairs: %w", err)
-	}
-	headers := make([]outbox.Header, len(pairs))
-	for i, p := range pairs {
-		if len(p) != 2 || p[0] == nil {
-			return nil, fmt.Errorf("stored header %d is not a pair", i)
-		}
-		headers[i].Name = *p[0]
-		if p[1] == nil {
-			continue
-		}
-		var err error
-		if headers[i].Value, err = base64.StdEncoding.DecodeString(*p[1]); err != nil {
-			return nil, fmt.Errorf("stored header %d: %w", i, err)
-		}
-	}
-	return headers, nil
 }
 
 // Save implements outbox.Term.
