@@ -11,20 +11,20 @@ import (
 const routeWithin = 100 * time.Millisecond
 
 // read looks for rows and sends them on their way.
-func (l *leader) read(ctx context.Context) error {
-	ctx, cancel := context.WithDeadline(ctx, l.deadline)
+func (l *leader) read(db context.Context) error {
+	ctx, cancel := context.WithDeadline(db, l.deadline)
 	defer cancel()
 	l.poked = false
 	if l.win != nil {
-		return l.page(ctx)
+		return l.page(ctx, db)
 	}
 	began := time.Now()
-	round, err := l.term.Round(ctx, l.at, l.r.cfg.limit())
+	round, err := l.turn().Round(ctx, l.at, l.r.cfg.limit())
 	if err != nil {
 		return err
 	}
 	if round.Partial {
-		l.openWindow(ctx, Cursor{Snapshot: l.at.Snapshot, Window: round.Snapshot})
+		l.openWindow(db, Cursor{Snapshot: l.at.Snapshot, Window: round.Snapshot})
 		return nil
 	}
 	l.pace.add(began, len(round.Rows))
@@ -35,25 +35,27 @@ func (l *leader) read(ctx context.Context) error {
 	return l.spread(ctx, Cursor{Snapshot: round.Snapshot}, round.Rows)
 }
 
-// page reads the next rows of a backlog.
-func (l *leader) page(ctx context.Context) error {
-	places := l.win.next(l.r.cfg.Batch)
-	var rows []Row
-	if len(places) > 0 {
-		var covered int
-		var err error
-		if rows, covered, err = l.term.Rows(ctx, places, l.r.cfg.limit()); err != nil {
-			return err
-		}
-		places = places[:covered]
+// page takes the next rows of a backlog, and has those behind them read while
+// these are on their way.
+func (l *leader) page(ctx, db context.Context) error {
+	l.win.prefetch(db, l.term, l.deadline, l.r.cfg.limit())
+	p := l.win.fetched()
+	if p.err != nil {
+		return p.err
 	}
-	end := l.win.after(places)
+	end := l.win.after(l.win.next(p.covered))
 	if end.Window == "" {
 		l.win.close()
 		l.win = nil
 	}
 	l.nextRead = time.Time{}
-	return l.spread(ctx, end, rows)
+	if err := l.spread(ctx, end, p.rows); err != nil {
+		return err
+	}
+	if l.win != nil {
+		l.win.prefetch(db, l.term, l.deadline, l.r.cfg.limit())
+	}
+	return nil
 }
 
 // parcel is what goes to one lane at once.
@@ -163,7 +165,7 @@ func (l *leader) resume(ctx context.Context, ln *lane) error {
 	for _, it := range ln.waiting[:cap(places)] {
 		places = append(places, it.Place)
 	}
-	rows, covered, err := l.term.Rows(ctx, places, l.r.cfg.limit())
+	rows, covered, err := l.turn().Rows(ctx, places, l.r.cfg.limit())
 	if err != nil {
 		return err
 	}
@@ -220,7 +222,7 @@ func (l *leader) settle(ctx context.Context, d delivery) error {
 	d.lane.fail(now)
 	l.r.noteFailure(v.cause)
 	if _, ok := errors.AsType[*Refused](v.cause); ok {
-		return l.term.Refused(ctx, v.first, v.cause.Error())
+		return l.turn().Refused(ctx, v.first, v.cause.Error())
 	}
 	if l.downSince.IsZero() && !l.answered.After(d.began) {
 		l.downSince = now

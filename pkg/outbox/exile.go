@@ -80,9 +80,10 @@ func (l *leader) exile(ctx context.Context, out exiles) error {
 	if len(out.rows) == 0 {
 		return nil
 	}
-	if err := l.term.Quarantine(ctx, out.rows); err != nil {
+	if err := l.turn().Quarantine(ctx, out.rows); err != nil {
 		return err
 	}
+	l.win.forget()
 	for i := range out.items {
 		l.settled(&out.items[i])
 	}

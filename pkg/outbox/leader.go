@@ -20,7 +20,8 @@ var errYielded = errors.New("the lease was given back, because the broker does n
 
 // leader works the outbox off during one term. One goroutine owns it and the
 // term's connection: it reads, saves and decides, while deliveries run beside
-// it and come back through a channel.
+// it and come back through a channel. Only a page of a backlog is read ahead
+// beside it, when it does not use the connection.
 type leader struct {
 	r     *Relay
 	term  Term
@@ -126,6 +127,15 @@ func (l *leader) step(ctx, db context.Context, now time.Time) error {
 		return l.release(db, errReleased)
 	case due(l.saveAt(), now):
 		return l.save(db)
+	}
+	// What came back while something else took its time is taken in first: no
+	// partition counts as slow because we were.
+	select {
+	case d := <-l.deliveries:
+		return l.settle(db, d)
+	default:
+	}
+	switch {
 	case stopping:
 		l.drain(now)
 	case l.yields(now):
@@ -147,6 +157,13 @@ func (l *leader) drain(now time.Time) {
 		l.cut()
 		l.stopBy = never
 	}
+}
+
+// turn returns the term once its connection is free: a page of a backlog may be
+// on its way over it.
+func (l *leader) turn() Term {
+	l.win.land()
+	return l.term
 }
 
 // never is later than anything.
@@ -236,14 +253,15 @@ func (l *leader) save(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
 	before := time.Now()
-	err := l.term.Save(ctx, l.ledger.cursor, l.r.cfg.Lease)
+	err := l.turn().Save(ctx, l.ledger.cursor, l.r.cfg.Lease)
 	switch {
 	case err != nil && due(l.deadline, time.Now()):
 		return fmt.Errorf("%w: %w", errLapsed, err)
 	case err != nil:
 		return err
 	}
-	l.lastSave, l.deadline = before, before.Add(certain(l.r.cfg.Lease))
+	l.deadline = before.Add(certain(l.r.cfg.Lease))
+	l.lastSave = time.Now() // not before: saves that take longer than their interval would leave time for nothing else
 	l.ledger.saved()
 	return nil
 }
@@ -252,7 +270,7 @@ func (l *leader) save(ctx context.Context) error {
 func (l *leader) release(ctx context.Context, why error) error {
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
-	if err := l.term.Release(ctx, l.ledger.cursor); err != nil {
+	if err := l.turn().Release(ctx, l.ledger.cursor); err != nil {
 		return err
 	}
 	l.ledger.saved()
@@ -263,12 +281,12 @@ func (l *leader) release(ctx context.Context, why error) error {
 // as the lease is certainly ours; else they are cut short. What was published
 // but not saved is remembered, see unsaved.
 func (l *leader) end(ctx context.Context, cause error) {
-	if l.win != nil {
-		l.win.close()
-	}
 	fenced := errors.Is(cause, ErrFenced)
 	if fenced {
 		l.cut()
+	}
+	if l.win != nil {
+		l.win.close()
 	}
 	lapse := time.NewTimer(time.Until(l.deadline))
 	defer lapse.Stop()

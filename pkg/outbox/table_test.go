@@ -38,6 +38,7 @@ type table struct {
 	wake        func()
 	pruneCalls  int
 	windowCalls int
+	rowsRead    int // by their places
 }
 
 type stored struct {
@@ -250,6 +251,7 @@ func (f *fakeTerm) Rows(_ context.Context, places []outbox.Place, limit outbox.L
 			}
 			covered++
 		}
+		f.t.rowsRead += covered
 	})
 	return rows, covered, err
 }

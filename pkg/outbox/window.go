@@ -21,6 +21,14 @@ type window struct {
 	manifests chan manifest
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
+	ahead     chan page // the next page, or on its way; nil if it was not asked for
+}
+
+// page is a stretch of rows that was read.
+type page struct {
+	rows    []Row
+	covered int // places
+	err     error
 }
 
 // manifest is a stretch of a window.
@@ -78,6 +86,50 @@ func (w *window) ready() bool { return len(w.places) > 0 || w.last }
 
 // next returns the places of the next page.
 func (w *window) next(n int) []Place { return w.places[:min(n, len(w.places))] }
+
+// prefetch asks for the next page, unless that has been done. Its rows are read
+// beside the term's leader, who must not use the connection meanwhile: see
+// leader.turn.
+func (w *window) prefetch(ctx context.Context, t Term, deadline time.Time, limit Limit) {
+	places := w.next(limit.Rows)
+	if len(places) == 0 || w.ahead != nil {
+		return
+	}
+	to := make(chan page, 1)
+	w.ahead = to
+	w.wg.Go(func() {
+		ctx, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		var p page
+		p.rows, p.covered, p.err = t.Rows(ctx, places, limit)
+		to <- p
+	})
+}
+
+// land waits until no page is on its way.
+func (w *window) land() {
+	if w != nil && w.ahead != nil {
+		w.ahead <- <-w.ahead
+	}
+}
+
+// fetched returns the page that was asked for, if any.
+func (w *window) fetched() page {
+	if w.ahead == nil {
+		return page{}
+	}
+	p := <-w.ahead
+	w.ahead = nil
+	return p
+}
+
+// forget drops a page that has landed: what it knows of the quarantine is out of
+// date.
+func (w *window) forget() {
+	if w != nil {
+		w.ahead = nil
+	}
+}
 
 // after returns the cursor behind the page that was taken.
 func (w *window) after(page []Place) Cursor {

@@ -47,9 +47,9 @@ func TestBacklogIsResumedWhereItWasLeft(t *testing.T) {
 	t.Parallel()
 	story(t, func(b *bench) {
 		b.backlog(140)
-		b.latency = func(outbox.Message) time.Duration { return 10 * time.Millisecond }
+		b.latency = func(outbox.Message) time.Duration { return 7 * time.Millisecond } // a page takes less than counts as slow
 		_, stop := b.start(b.settings())
-		b.pass(time.Second)
+		b.pass(500 * time.Millisecond)
 		stop()
 		done := len(b.all())
 		require.Greater(b, done, 50)
@@ -104,5 +104,39 @@ func TestLargeValuesAreReadInSmallPages(t *testing.T) {
 		b.answers(nil)
 		b.pass(30 * time.Second)
 		require.Equal(b, []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, b.of("u"))
+	})
+}
+
+func TestPageThatWasReadAheadFollowsIntoQuarantine(t *testing.T) {
+	t.Parallel()
+	story(t, func(b *bench) {
+		b.route = bySubject
+		b.backlog(140)
+		b.latency = func(outbox.Message) time.Duration { return 7 * time.Millisecond }
+		b.answers(func(m outbox.Message) error {
+			if m.ID == 1 {
+				return &outbox.Refused{Permanent: true, Err: errBroker}
+			}
+			return nil
+		})
+		b.start(b.settings())
+		b.pass(time.Minute)
+		require.Empty(b, b.of("u0"), "nothing of it may go before the first")
+		require.Len(b, b.quarantine, 20)
+		require.Len(b, b.all(), 120)
+	})
+}
+
+func TestRowsAreReadOnceHoweverLongTheDatabaseTakes(t *testing.T) {
+	t.Parallel()
+	story(t, func(b *bench) {
+		b.route = bySubject
+		b.backlog(140)
+		b.stall = 300 * time.Millisecond
+		b.latency = func(outbox.Message) time.Duration { return 7 * time.Millisecond }
+		b.start(b.settings())
+		b.pass(time.Minute)
+		require.Len(b, b.all(), 140)
+		require.Equal(b, 140, b.rowsRead, "no partition is slow, only the saves are")
 	})
 }
