@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/pgtest"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -27,30 +28,28 @@ func TestAKeyMakesARepetitionSafeWhereverTheConnectionIsCut(t *testing.T) {
 	h, w := openWired(t)
 	h.save(t, "u", "a", "b", "c")
 	orders := [][]string{{"b", "a", "c"}, {"a", "b", "c"}}
-	w.at(cut{mark: committing, bytes: everything})
+	w.Cut(pgtest.Cut{Mark: pgtest.Committing, Bytes: pgtest.Everything})
 	_, err := h.Replace(t.Context(), "u", "accounts", once("measured"), preferences.Terms{}, inputs(orders[0]...))
 	require.NoError(t, err)
-	w.mu.Lock()
-	whole := w.answer
-	w.mu.Unlock()
+	whole := w.Answered()
 	require.Positive(t, whole)
 
 	version, unknown := 2, 0
-	for i, c := range []cut{
-		{mark: "keyguard\x00", before: true},
-		{mark: "keyguard\x00"},
-		{mark: "keyguard\x00", bytes: 40},
-		{mark: committing, before: true},
-		{mark: committing},
-		{mark: committing, bytes: 1},
-		{mark: committing, bytes: whole / 2},
-		{mark: committing, bytes: whole - 12},
-		{mark: committing, bytes: whole - 7},
-		{mark: committing, bytes: whole - 6},
-		{mark: committing, bytes: whole},
+	for i, c := range []pgtest.Cut{
+		{Mark: "keyguard\x00", Before: true},
+		{Mark: "keyguard\x00"},
+		{Mark: "keyguard\x00", Bytes: 40},
+		{Mark: pgtest.Committing, Before: true},
+		{Mark: pgtest.Committing},
+		{Mark: pgtest.Committing, Bytes: 1},
+		{Mark: pgtest.Committing, Bytes: whole / 2},
+		{Mark: pgtest.Committing, Bytes: whole - 12},
+		{Mark: pgtest.Committing, Bytes: whole - 7},
+		{Mark: pgtest.Committing, Bytes: whole - 6},
+		{Mark: pgtest.Committing, Bytes: whole},
 	} {
 		by := once(fmt.Sprintf("key-%d", i))
-		w.at(c)
+		w.Cut(c)
 		version++
 		for answered := 0; answered < 2; { // the caller repeats until it knows, and once more
 			res, err := h.Replace(t.Context(), "u", "accounts", by, preferences.Terms{}, inputs(orders[(i+1)%2]...))
@@ -63,7 +62,7 @@ func TestAKeyMakesARepetitionSafeWhereverTheConnectionIsCut(t *testing.T) {
 			answered++
 			require.Equal(t, fmt.Sprint(version), string(res.Answer.Body), "cut %d", i)
 		}
-		require.True(t, w.fired())
+		require.True(t, w.Fired())
 		require.Equal(t, version, h.version(t), "cut %d: once, and never twice", i)
 	}
 	require.GreaterOrEqual(t, unknown, 5)
@@ -71,17 +70,17 @@ func TestAKeyMakesARepetitionSafeWhereverTheConnectionIsCut(t *testing.T) {
 
 func TestAKeyOfAFirstWriteSurvivesACut(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]cut{
-		"the lock was never asked for": {mark: "ensure\x00", before: true},
-		"the lock was taken":           {mark: "ensure\x00"},
-		"the tombstones never came":    {mark: "tombstones\x00"},
-		"the commit never left":        {mark: committing, before: true},
-		"the commit's answer is lost":  {mark: committing},
+	for name, c := range map[string]pgtest.Cut{
+		"the lock was never asked for": {Mark: "ensure\x00", Before: true},
+		"the lock was taken":           {Mark: "ensure\x00"},
+		"the tombstones never came":    {Mark: "tombstones\x00"},
+		"the commit never left":        {Mark: pgtest.Committing, Before: true},
+		"the commit's answer is lost":  {Mark: pgtest.Committing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h, w := openWired(t)
-			w.at(c)
+			w.Cut(c)
 			for answered := 0; answered < 2; {
 				res, err := h.Replace(t.Context(), "u", "accounts", once("k"), preferences.Terms{}, inputs("a", "b"))
 				if err != nil {
@@ -91,7 +90,7 @@ func TestAKeyOfAFirstWriteSurvivesACut(t *testing.T) {
 				answered++
 				require.Equal(t, "1", string(res.Answer.Body))
 			}
-			require.True(t, w.fired())
+			require.True(t, w.Fired())
 			require.Equal(t, 1, h.version(t))
 		})
 	}
