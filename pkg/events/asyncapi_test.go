@@ -1,11 +1,14 @@
 package events_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
@@ -36,6 +39,28 @@ type asyncDoc struct {
 			} `yaml:"headers"`
 		} `yaml:"messages"`
 	} `yaml:"components"`
+}
+
+// TestAsyncAPI_IsWhatAsyncAPIAsks holds the document against the JSON Schema of
+// AsyncAPI itself (@asyncapi/specs 6.11.1, without what only people read).
+func TestAsyncAPI_IsWhatAsyncAPIAsks(t *testing.T) {
+	t.Parallel()
+	_, tree := asyncAPI(t)
+	file, err := os.ReadFile(filepath.Join("testdata", "asyncapi-3.0.0.json"))
+	require.NoError(t, err)
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(file))
+	require.NoError(t, err)
+	c := jsonschema.NewCompiler()
+	require.NoError(t, c.AddResource("http://asyncapi.com/definitions/3.0.0/asyncapi.json", doc))
+	schema, err := c.Compile("http://asyncapi.com/definitions/3.0.0/asyncapi.json")
+	require.NoError(t, err)
+	require.NoError(t, schema.Validate(tree))
+
+	// It would notice.
+	root, ok := tree.(map[string]any)
+	require.True(t, ok)
+	root["operations"].(map[string]any)["sendPreferencesEvents"].(map[string]any)["action"] = "emit"
+	require.Error(t, schema.Validate(tree))
 }
 
 type asyncRef struct {

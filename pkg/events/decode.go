@@ -46,11 +46,14 @@ type Event struct {
 	Traceparent string          // W3C trace context; empty: none
 }
 
-// Decode reads the envelope of a record: {eventType, eventId, timestamp, data};
-// other members are ignored. What every event needs and this one lacks makes it
-// an Invalid fault, whose text holds nothing of the record. What only matters
-// for a type that somebody handles (time, data) is left to them, so that events
-// of other types are never called broken.
+// Decode reads the event of a record. It may come in three forms: in the
+// envelope {eventType, eventId, timestamp, data}, as a CloudEvent in structured
+// mode, or as one in binary mode. Where a record has both an envelope and the
+// headers of a CloudEvent, the envelope counts; other members are ignored. What
+// every event needs and this one lacks makes it an Invalid fault, whose text
+// holds nothing of the record. What only matters for a type that somebody
+// handles (time, data) is left to them, so that events of other types are never
+// called broken.
 //
 // The event's ID is set even then: the publisher's, or else a digest of the
 // record, so that a second delivery is recognised.
@@ -61,21 +64,41 @@ func Decode(headers []Header, key, value []byte) (Event, error) {
 		return e, ErrNoValue
 	case len(value) > MaxValueBytes:
 		return e, malformed("The value is larger than %d bytes.", MaxValueBytes)
-	case !utf8.Valid(value):
-		return e, malformed("The value is not UTF-8.")
 	}
-	return e, e.readEnvelope(value)
+	ce := readCloudEvents(headers)
+	members, err := membersOf(value)
+	_, enveloped := members["eventType"]
+	_, bare := members["specversion"] // structured, from a publisher that sets no headers
+	switch {
+	case err == nil && enveloped && !ce.structured():
+		return e, e.readEnvelope(members)
+	case err == nil && (ce.structured() || bare):
+		return e, e.readStructured(ce, members)
+	case ce.binary() && !ce.structured():
+		return e, e.readBinary(ce, key, value)
+	case err != nil:
+		return e, err
+	}
+	return e, e.readEnvelope(members)
 }
 
-func (e *Event) readEnvelope(value []byte) error {
-	// A map and not a struct, because struct fields match names in any case.
+// membersOf reads a JSON object into a map and not a struct, because struct
+// fields match names in any case.
+func membersOf(value []byte) (map[string]json.RawMessage, error) {
+	if !utf8.Valid(value) {
+		return nil, malformed("The value is not UTF-8.")
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(value, &members); err != nil {
-		return notJSON(err)
+		return nil, notJSON(err)
 	}
 	if repeats(value) {
-		return malformed("The value names a member twice.")
+		return nil, malformed("The value names a member twice.")
 	}
+	return members, nil
+}
+
+func (e *Event) readEnvelope(members map[string]json.RawMessage) error {
 	if id, ok := text(members["eventId"]); ok && usableID(id) {
 		e.ID = id
 	}
@@ -155,8 +178,8 @@ func usableID(id string) bool {
 }
 
 // digest stands in for the id of an event that has none: the same bytes are the
-// same event.
-func digest(key, value []byte) string {
+// same event. What the value does not say of the event comes as attributes.
+func digest(key, value []byte, attributes ...string) string {
 	h := sha256.New()
 	frame := uint64(math.MaxUint64) // no key
 	if key != nil {
@@ -164,6 +187,10 @@ func digest(key, value []byte) string {
 	}
 	h.Write(binary.BigEndian.AppendUint64(nil, frame))
 	h.Write(key)
+	for _, a := range attributes {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(a))))
+		h.Write([]byte(a))
+	}
 	h.Write(value)
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }

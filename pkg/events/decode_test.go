@@ -15,7 +15,6 @@ import (
 
 func TestDecode_ReadsTheSeedsEnvelope(t *testing.T) {
 	t.Parallel()
-	trace := "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	got, err := events.Decode([]events.Header{{Name: "x"}, {Name: "Traceparent", Value: []byte(trace)}}, []byte("acc-003"), []byte(golden(t, "account.deleted")))
 	require.NoError(t, err)
 	want := events.Event{
@@ -191,15 +190,18 @@ func FuzzDecode(f *testing.F) {
 		`{"eventType":"account.deleted","eventId":"evt-1","timestamp":"2024-10-07T17:00:00Z","data":{"accountId":"acc-1"}}`,
 		`{"eventType":"x","eventId":"\ud800"}`, `{"eventType":1e999}`, "", "null", "[[", "\x00",
 	} {
-		f.Add([]byte("key"), []byte(seed))
+		f.Add([]byte("key"), []byte(seed), "", "")
 	}
+	f.Add([]byte("key"), []byte(`{"accountId":"acc-1"}`), "ce_specversion", "1.0")
+	f.Add([]byte("key"), []byte(`{"specversion":"1.0","type":"x","data_base64":"e30="}`), "content-type", "application/cloudevents+json")
 	printable := func(r rune) bool { return r < ' ' || r > '~' }
-	f.Fuzz(func(t *testing.T, key, value []byte) {
-		e, err := events.Decode(nil, key, value)
+	f.Fuzz(func(t *testing.T, key, value []byte, name, text string) {
+		headers := []events.Header{{Name: name, Value: []byte(text)}, {Name: "ce_type", Value: []byte(text)}}
+		e, err := events.Decode(headers, key, value)
 		if e.ID == "" || len(e.ID) > 128 || strings.ContainsFunc(e.ID, printable) {
 			t.Fatalf("id %q", e.ID)
 		}
-		again, errAgain := events.Decode(nil, key, value)
+		again, errAgain := events.Decode(headers, key, value)
 		if again.ID != e.ID || (err == nil) != (errAgain == nil) {
 			t.Fatal("a second look sees something else")
 		}

@@ -41,6 +41,7 @@ var emitted = []struct {
 		},
 		Part: 1, Final: true, Complete: true, TotalDeleted: 2, Cause: "event:evt-12345",
 	}},
+	{events.PreferencesErased, events.Erased{UserID: "user-123", Lists: []events.ErasedList{{Domain: "accounts", ListID: 41}}}},
 }
 
 func TestEncode_WritesTheGoldenEvents(t *testing.T) {

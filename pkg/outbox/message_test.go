@@ -6,7 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 
+	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/outbox"
 )
 
@@ -32,7 +34,30 @@ func TestEventGetsTheHeadersOfACloudEvent(t *testing.T) {
 			},
 		}
 		require.Empty(b, cmp.Diff(want, got))
+		described := describedHeaders(b)
+		for _, h := range got.Headers {
+			require.Contains(b, described, h.Name, "asyncapi.yaml describes it")
+		}
+		require.Len(b, described, len(got.Headers))
 	})
+}
+
+// describedHeaders are those that asyncapi.yaml promises of every event.
+func describedHeaders(tb testing.TB) map[string]any {
+	tb.Helper()
+	var doc struct {
+		Components struct {
+			MessageTraits struct {
+				CloudEvent struct {
+					Headers struct {
+						Properties map[string]any `yaml:"properties"`
+					} `yaml:"headers"`
+				} `yaml:"cloudEvent"`
+			} `yaml:"messageTraits"`
+		} `yaml:"components"`
+	}
+	require.NoError(tb, yaml.Unmarshal(events.AsyncAPI, &doc))
+	return doc.Components.MessageTraits.CloudEvent.Headers.Properties
 }
 
 func TestDeadLetterGoesOutAsItCameIn(t *testing.T) {

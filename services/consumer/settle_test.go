@@ -123,6 +123,40 @@ func TestEventsWithoutAnIDAreToldApartByTheirBytes(t *testing.T) {
 	require.Equal(t, 2, h.count(t, "select count(*) from inbox where event_id like 'sha256:%'"))
 }
 
+func TestCloudEventsAreAppliedInEveryMode(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "acc-1", "acc-2", "acc-3")
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	binary := []events.Header{
+		{Name: "ce_specversion", Value: []byte("1.0")}, {Name: "ce_type", Value: []byte(deleted)}, {Name: "ce_id", Value: []byte("e1")}, {Name: "ce_time", Value: []byte(at)},
+	}
+	require.Equal(t, consumer.Applied, h.settle(t, record(0, nil, []byte(`{"accountId":"acc-1"}`), binary...)))
+	structured := `{"specversion":"1.0","type":"account.deleted","id":"e2","source":"/x","time":"` + at + `","data":{"accountId":"acc-2"}}`
+	media := events.Header{Name: "content-type", Value: []byte("application/cloudevents+json")}
+	require.Equal(t, consumer.Applied, h.settle(t, record(1, nil, []byte(structured), media)))
+	require.Equal(t, []string{"acc-3:1"}, h.shown(t, "u"))
+	require.Equal(t, consumer.Duplicate, h.settle(t, event(2, deleted, "e2", "acc-2", time.Now())), "the same event in the envelope")
+
+	binary[1].Value = []byte("account.renamed")
+	require.Equal(t, consumer.Skipped, h.settle(t, record(3, nil, []byte("\x00\xff"), binary...)), "its data is its reader's affair")
+	binary[0].Value, binary[2].Value = []byte("0.3"), []byte("e3")
+	require.Equal(t, consumer.DeadLettered, h.settle(t, record(4, nil, []byte(`{}`), binary...)))
+}
+
+func TestALaterVersionOfASchemaIsReadIfItFits(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "acc-1")
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	later := func(id, member string) []byte {
+		return []byte(`{"eventType":"account.deleted","version":99,"eventId":"` + id + `","timestamp":"` + at + `","data":{"` + member + `":"acc-1","news":[1]}}`)
+	}
+	require.Equal(t, consumer.DeadLettered, h.settle(t, record(0, nil, later("e1", "account"))))
+	require.Equal(t, consumer.Applied, h.settle(t, record(1, nil, later("e2", "accountId"))))
+	require.Empty(t, h.shown(t, "u"))
+}
+
 func TestWhatIsOfNoInterestIsSkippedWithoutATrace(t *testing.T) {
 	t.Parallel()
 	h := open(t)
