@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"time"
 
@@ -50,6 +51,7 @@ type state struct {
 	exists   bool
 	name     string
 	modified time.Time
+	header   http.Header // instead of what reads have
 }
 
 // judged answers a read whose conditions spare its body: 304, or 412 as an
@@ -57,7 +59,7 @@ type state struct {
 func judged(c echo.Context, conditions precondition.Conditions, now state) (done bool, err error) {
 	switch conditions.ForRead(now.tag, now.exists) {
 	case precondition.NotModified:
-		readHeaders(c, variant(c, conditions, now.tag))
+		readHeaders(c, variant(c, conditions, now.tag), now.header)
 		c.Response().WriteHeader(http.StatusNotModified)
 		return true, nil
 	case precondition.Failed:
@@ -67,15 +69,17 @@ func judged(c echo.Context, conditions precondition.Conditions, now state) (done
 	}
 }
 
-func readHeaders(c echo.Context, tag string) {
+// readHeaders sets what reads have, and then what this one has instead.
+func readHeaders(c echo.Context, tag string, instead http.Header) {
 	h := c.Response().Header()
 	h[headerETag] = []string{quoted(tag)}
 	h[echo.HeaderCacheControl] = cacheable
 	h[echo.HeaderVary] = varying
+	maps.Copy(h, instead)
 }
 
 // answerRead answers a read with a body.
 func answerRead(c echo.Context, tag string, body any) error {
-	readHeaders(c, tag)
+	readHeaders(c, tag, nil)
 	return answer(c, http.StatusOK, body)
 }

@@ -50,6 +50,10 @@ var samples = map[string]sample{
 	"HEAD /info":                      {target: "/info", status: http.StatusOK},
 	"GET /schemas/:type/:version":     {target: "/schemas/preferences.updated/1", status: http.StatusOK},
 	"HEAD /schemas/:type/:version":    {target: "/schemas/preferences.updated/1", status: http.StatusOK},
+	"GET /docs":                       {target: "/docs", status: http.StatusOK},
+	"HEAD /docs":                      {target: "/docs", status: http.StatusOK},
+	"GET /docs/:file":                 {target: "/docs/swagger-ui-bundle.js.LICENSE.txt", status: http.StatusOK},
+	"HEAD /docs/:file":                {target: "/docs/swagger-ui-bundle.js.LICENSE.txt", status: http.StatusOK},
 }
 
 // sampleOf finds the sample of a route.

@@ -67,6 +67,8 @@ func (s *server) routes() []Route {
 		async   = `/asyncapi.yaml`
 		info    = `/info`
 		schema  = `/schemas/:type/:version`
+		docs    = `/docs`
+		file    = `/docs/:file`
 	)
 	var (
 		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramSyncToken, paramMinVersion, paramUserID}
@@ -104,5 +106,9 @@ func (s *server) routes() []Route {
 		{Method: http.MethodHead, Path: info, Audience: Anyone, handle: s.answerInfo},
 		{Method: http.MethodGet, Path: schema, Audience: Anyone, handle: s.schema},
 		{Method: http.MethodHead, Path: schema, Audience: Anyone, handle: s.schema},
+		{Method: http.MethodGet, Path: docs, Audience: Anyone, handle: s.docs},
+		{Method: http.MethodHead, Path: docs, Audience: Anyone, handle: s.docs},
+		{Method: http.MethodGet, Path: file, Audience: Anyone, handle: s.docsFile},
+		{Method: http.MethodHead, Path: file, Audience: Anyone, handle: s.docsFile},
 	}
 }

@@ -45,6 +45,8 @@ func TestCase003_EveryAddressNamesItsMethods(t *testing.T) {
 		"/asyncapi.yaml":             "OPTIONS, GET, HEAD",
 		"/info":                      "OPTIONS, GET, HEAD",
 		"/schemas/user.deleted/1":    "OPTIONS, GET, HEAD",
+		"/docs":                      "OPTIONS, GET, HEAD",
+		"/docs/docs.js":              "OPTIONS, GET, HEAD",
 	} {
 		t.Run(address, func(t *testing.T) {
 			w, alice := w.in(t), alice.in(t)

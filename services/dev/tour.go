@@ -24,6 +24,7 @@ func (t tour) print(out io.Writer) error {
 	fmt.Fprintf(&b, "\nprefsd is up after %s. Ctrl-C stops all of it.\n\n", t.took.Round(100*time.Millisecond))
 	for _, row := range [][2]string{
 		{"API", t.env.APIURL},
+		{"in a browser", t.env.APIURL + "/docs"},
 		{"accounts", t.env.AccountsURL + "/accounts"},
 		{"health, metrics", t.env.AdminURL + "/readyz, " + t.env.ConsumerAdminURL + "/readyz (and /metrics)"},
 		{"Kafka", strings.Join(t.env.Brokers, ",")},

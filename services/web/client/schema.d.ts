@@ -307,6 +307,55 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/docs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read and try the API in a browser
+         * @description This description as a page. Its policy lets it load its own files and call this
+         *     service. Without scripts it is a list of all operations.
+         */
+        get: operations["getDocs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headDocs"];
+        patch?: never;
+        trace?: never;
+    };
+    "/docs/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name of a file that the page loads.
+                 * @example swagger-ui-bundle.js.LICENSE.txt
+                 */
+                file: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Read a file of the page
+         * @description A file whose name has a hash in it never changes, and may be kept for a year.
+         */
+        get: operations["getDocsFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headDocsFile"];
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -808,6 +857,18 @@ export interface components {
             };
             content?: never;
         };
+        /** @description The caller has it already. */
+        FileNotModified: {
+            headers: {
+                ETag: components["headers"]["ETag"];
+                "Cache-Control": components["headers"]["CacheControlFile"];
+                Vary: components["headers"]["Vary"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                [name: string]: unknown;
+            };
+            content?: never;
+        };
         /**
          * @description The request can never succeed as it is. `details.fieldViolations` names all that
          *     is wrong.
@@ -995,6 +1056,33 @@ export interface components {
                  *       "error": {
                  *         "code": "NOT_FOUND",
                  *         "message": "There is no such schema; /asyncapi.yaml names those that there are.",
+                 *         "status": "NOT_FOUND",
+                 *         "details": {
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description The page does not have this file, or not in this version. */
+        NoFile: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "NOT_FOUND",
+                 *         "message": "The page at /docs does not have this file, or has another version of it by now.",
                  *         "status": "NOT_FOUND",
                  *         "details": {
                  *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
@@ -1410,6 +1498,7 @@ export interface components {
         /** @description The tag of the list or item, in quotes. That of a compressed body ends in `-gz`; a condition takes either. */
         ETag: string;
         CacheControlRead: "private, max-age=300";
+        CacheControlFile: "public, max-age=31536000, immutable" | "private, max-age=300";
         CacheControlNoStore: "no-store";
         Vary: "Authorization, Accept-Encoding, Origin";
         /** @description The name of the request, sent or made up. */
@@ -3098,6 +3187,214 @@ export interface operations {
             304: components["responses"]["NotModified"];
             400: components["responses"]["BadRequest"];
             404: components["responses"]["NoSchema"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    getDocs: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    headDocs: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is there. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlRead"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            304: components["responses"]["NotModified"];
+            400: components["responses"]["BadRequest"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    getDocsFile: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The name of a file that the page loads.
+                 * @example swagger-ui-bundle.js.LICENSE.txt
+                 */
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlFile"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                    "text/javascript": string;
+                    "text/plain": string;
+                };
+            };
+            304: components["responses"]["FileNotModified"];
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NoFile"];
+            412: components["responses"]["PreconditionFailed"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+        };
+    };
+    headDocsFile: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-None-Match"?: components["parameters"]["IfNoneMatch"];
+                /**
+                 * @description Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+                 *     state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+                 * @example "AxY2c5nOpTu-_9Qw"
+                 */
+                "If-Match"?: components["parameters"]["IfMatch"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The name of a file that the page loads.
+                 * @example swagger-ui-bundle.js.LICENSE.txt
+                 */
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is there. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Cache-Control": components["headers"]["CacheControlFile"];
+                    Vary: components["headers"]["Vary"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            304: components["responses"]["FileNotModified"];
+            400: components["responses"]["BadRequest"];
+            404: components["responses"]["NoFile"];
             412: components["responses"]["PreconditionFailed"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
