@@ -37,6 +37,15 @@ func (o *offsets) mark(at topicPartition, next int64) {
 	o.signal()
 }
 
+// forget drops what is known of a partition that the broker does not know: a
+// topic of the same name that is made later has offsets of its own.
+func (o *offsets) forget(at topicPartition) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.pending, at)
+	delete(o.current, at)
+}
+
 // repeat makes everything pending, also what is committed already.
 func (o *offsets) repeat() {
 	o.mu.Lock()

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// errPartitionsGrew ends a generation whose assignment is out of date.
-var errPartitionsGrew = errors.New("a topic has more partitions than were assigned")
+// errPartitionsChanged ends a generation whose assignment is out of date.
+var errPartitionsChanged = errors.New("a topic has other partitions than were assigned")
 
 // generation is what happens between two rebalances: one worker per partition
 // that this member has, and one goroutine that commits.
@@ -55,8 +55,8 @@ func (n *generation) run(process, ended context.Context) {
 	<-ctx.Done()
 	cause := parts.Wait()
 	n.drain(process, &workers)
-	if process.Err() == nil && errors.Is(cause, errPartitionsGrew) {
-		n.g.log.InfoContext(process, "joining again for new partitions")
+	if process.Err() == nil && errors.Is(cause, errPartitionsChanged) {
+		n.g.log.InfoContext(process, "joining again for other partitions")
 	}
 }
 
@@ -121,16 +121,17 @@ func (n *generation) store(ctx context.Context) error {
 }
 
 // watch runs on the leader, which alone knows what was distributed. It ends
-// the generation when there is more, so that it is distributed again.
+// the generation when there is more, or, where a topic was made anew, less, so
+// that it is distributed again.
 func (n *generation) watch(ctx context.Context) error {
 	for sleep(ctx, n.g.cfg.WatchInterval) {
 		counts, err := n.g.cfg.Client.partitions(ctx, n.g.cfg.Topics...)
 		if err != nil {
 			continue // the workers complain
 		}
-		for topic, count := range counts {
-			if count > n.counts[topic] {
-				return errPartitionsGrew
+		for topic, count := range counts { // one that is gone is not there: it is waited for
+			if count != n.counts[topic] {
+				return errPartitionsChanged
 			}
 		}
 	}

@@ -220,7 +220,7 @@ func (g *Group) Healthy() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, w := range g.workers {
-		if w.handlingFor() > 2*g.cfg.HandlerTimeout {
+		if w.handlingFor() > g.cfg.hang() {
 			return false
 		}
 	}

@@ -35,6 +35,7 @@ const (
 var (
 	topicsBackoff = backoff{low: 250 * time.Millisecond, high: 2 * time.Second}
 	fetchBackoff  = backoff{low: 50 * time.Millisecond, high: 5 * time.Second}
+	gateBackoff   = backoff{low: 50 * time.Millisecond, high: time.Second}
 )
 
 // GroupConfig says what a group consumes and how long things may take. Zero
@@ -90,6 +91,10 @@ type Hooks struct {
 	// larger one, the records between are lost to this group.
 	Reset func(topic string, partition int, from, to int64)
 
+	// Hung says that a handler has taken twice the time that it may: it does not
+	// look at its context, and its partition stands still until it returns.
+	Hung func(topic string, partition int)
+
 	// Handled says that a record is done: how long the last attempt took, and
 	// how old the record was when it ended.
 	Handled func(topic string, took, age time.Duration)
@@ -109,6 +114,9 @@ func (c GroupConfig) withDefaults() GroupConfig {
 	c.ReadyGrace = cmp.Or(c.ReadyGrace, 30*time.Second)
 	return c
 }
+
+// hang is when a handler counts as one that never returns.
+func (c GroupConfig) hang() time.Duration { return 2 * c.HandlerTimeout }
 
 // validate refuses times that would let two members work on one partition, or
 // make the coordinator drop a member that is alive.

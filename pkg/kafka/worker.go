@@ -16,6 +16,8 @@ type worker struct {
 	at      topicPartition
 	offsets *offsets
 	next    int64 // to fetch; negative until the first offset is known
+	mark    *mark // of the log, by which it is known again; nil until a record was read
+	missed  bool  // the broker did not know the partition: it may be another one now
 
 	done    atomic.Int64 // everything below is handled
 	visible atomic.Int64 // everything below may be read; -1 until it is known
@@ -62,10 +64,21 @@ func (w *worker) read(ctx context.Context) (fetched, error) {
 		w.next = first
 		w.offsets.start(w.at, first)
 	}
+	if w.missed {
+		if err := w.recognise(ctx); err != nil {
+			return fetched{}, err
+		}
+	}
 	got, err := w.g.cfg.Client.fetch(ctx, w.at, w.next)
-	if errors.Is(err, kafkago.OffsetOutOfRange) {
+	switch {
+	case errors.Is(err, kafkago.OffsetOutOfRange):
 		err = w.reset(ctx)
 		return fetched{next: w.next, visible: -1}, err
+	case isUnknown(err):
+		w.missed = true
+		w.offsets.forget(w.at)
+	case len(got.records) > 0:
+		w.mark = markOf(got.records[len(got.records)-1])
 	}
 	return got, err
 }
@@ -128,7 +141,7 @@ func (w *worker) pass(ended context.Context) bool {
 		if ended.Err() == nil {
 			w.g.failed(ended, StageGate, err, w.attrs()...)
 		}
-		fetchBackoff.wait(ended, retry)
+		gateBackoff.wait(ended, retry)
 	}
 	return false
 }
@@ -139,6 +152,8 @@ func (w *worker) handle(ctx context.Context, r Record) error {
 	start := time.Now()
 	w.busy.Store(start.UnixNano())
 	defer w.busy.Store(0)
+	alarm := time.AfterFunc(w.g.cfg.hang(), func() { w.hung(ctx, r) })
+	defer alarm.Stop()
 	if err := w.g.handler(ctx, r); err != nil {
 		return err
 	}
@@ -146,6 +161,15 @@ func (w *worker) handle(ctx context.Context, r Record) error {
 		hook(r.Topic, time.Since(start), time.Since(r.Time))
 	}
 	return nil
+}
+
+// hung tells of a handler that ignores its deadline. Nobody can stop it.
+func (w *worker) hung(ctx context.Context, r Record) {
+	w.g.log.LogAttrs(context.WithoutCancel(ctx), slog.LevelError, "handler hangs, its partition stands still", append(w.attrs(),
+		slog.Int64("offset", r.Offset), slog.Duration("after", w.g.cfg.hang()))...)
+	if hook := w.g.cfg.Hooks.Hung; hook != nil {
+		hook(w.at.topic, w.at.partition)
+	}
 }
 
 // reset finds another offset when the log does not reach to the current one:
@@ -158,14 +182,19 @@ func (w *worker) reset(ctx context.Context) error {
 	if first <= w.next && w.next <= last {
 		return errMovingLog
 	}
+	w.restart(ctx, first)
+	return nil
+}
+
+// restart goes on at another offset, and says so: records may be lost.
+func (w *worker) restart(ctx context.Context, first int64) {
 	w.g.log.LogAttrs(ctx, slog.LevelError, "offset is not in the log any more", append(w.attrs(),
 		slog.Int64("from", w.next), slog.Int64("to", first))...)
 	if hook := w.g.cfg.Hooks.Reset; hook != nil {
 		hook(w.at.topic, w.at.partition, w.next, first)
 	}
-	w.next = first
+	w.next, w.mark = first, nil
 	w.offsets.mark(w.at, first)
-	return nil
 }
 
 // errMovingLog is what a leader says whose log ends before the group's offset,

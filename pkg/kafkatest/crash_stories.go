@@ -26,13 +26,14 @@ func outageStories() []story {
 
 func clusterStories() []story {
 	return []story{
-		{"nodes of a cluster are killed in turn", killedNodes},
+		{"coordinators and leaders are killed", killedNodes},
 	}
 }
 
 // traffic is a publisher and two members at work until finish is called.
 type traffic struct {
 	topic    string
+	group    string
 	keys     int
 	members  []member
 	ledger   *ledger
@@ -44,11 +45,11 @@ type traffic struct {
 func startTraffic(tb testing.TB, b Broker) *traffic {
 	tb.Helper()
 	f := &traffic{
-		topic: Topic(tb, b, 4), keys: 20, ledger: newLedger(),
+		topic: Topic(tb, b, 4), group: Name("group"), keys: 20, ledger: newLedger(),
 		stop: make(chan struct{}), outcome: make(chan error, 1),
 	}
 	c := Client(tb, b, f.topic)
-	cfg := kafka.GroupConfig{Client: c, Group: Name("group"), Topics: []string{f.topic}}
+	cfg := kafka.GroupConfig{Client: c, Group: f.group, Topics: []string{f.topic}}
 	f.members = []member{join(tb, cfg, f.ledger.handle), join(tb, cfg, f.ledger.handle)}
 	p := kafka.NewPublisher(c, kafka.PublisherConfig{})
 	ctx := tb.Context()
@@ -116,8 +117,9 @@ func killedNodes(t *testing.T, b Broker) {
 	a, ok := b.(*Apache)
 	require.True(t, ok)
 	f := startTraffic(t, b)
-	for _, n := range a.nodes[1:] {
+	for range 2 { // each time the node that the group talks to, which leads some partitions too
 		f.flow(t)
+		n := a.nodes[coordinator(t, b, f.group)]
 		n.kill()
 		f.flow(t) // the others take over
 		require.NoError(t, n.start())

@@ -25,6 +25,7 @@ func faultStories() []story {
 		{"replicas and rights that are missing", refusals},
 		{"a compacted log is read to its end", compactedLog},
 		{"a handler that hangs is unhealthy", hangingHandler},
+		{"a broker that knows no topics for a while is no new log", forgetfulBroker},
 	}
 }
 
@@ -202,16 +203,20 @@ func hangingHandler(t *testing.T, b Broker) {
 	c := Client(t, b, topic)
 	publishAll(t, kafka.NewPublisher(c, kafka.PublisherConfig{}), messages(topic, 1, 1, 0))
 	release := make(chan struct{})
+	hangs := make(chan string, 10)
 	m := join(t, kafka.GroupConfig{
 		Client: c, Group: Name("group"), Topics: []string{topic},
 		HandlerTimeout: 50 * time.Millisecond, RevokeGrace: 100 * time.Millisecond,
+		Hooks: kafka.Hooks{Hung: func(topic string, partition int) { hangs <- fmt.Sprintf("%s/%d", topic, partition) }},
 	}, func(ctx context.Context, _ kafka.Record) error {
 		<-ctx.Done() // its deadline, which it then ignores
 		<-release
 		return nil
 	})
 	require.True(t, m.group.Healthy())
+	require.Equal(t, topic+"/0", <-hangs)
 	eventually(t, "it is noticed", func() bool { return !m.group.Healthy() })
 	close(release)
 	eventually(t, "it is over", m.group.Healthy)
+	require.Empty(t, hangs, "it is told once")
 }

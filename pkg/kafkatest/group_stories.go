@@ -75,7 +75,7 @@ func sharesPartitions(t *testing.T, b Broker) {
 	first.stop()
 	second.stop()
 	l.check(t, keys, batches*batch)
-	require.EqualValues(t, committed(t, b, cfg.Group, topic), bounds(t.Context(), t, admin(t, b), topic, -1))
+	require.EqualValues(t, committed(t, b, cfg.Group, topic), bounds(t.Context(), t, admin(t, b), topic))
 }
 
 // awaitPartitions waits until the members together have so many, and each some.
@@ -206,7 +206,7 @@ func hidesAborted(t *testing.T, b Broker) {
 	// A member that ends behind the last marker has no lag, and commits there.
 	group := Name("group")
 	m := join(t, kafka.GroupConfig{Client: c, Group: group, Topics: []string{topic}}, func(context.Context, kafka.Record) error { return nil })
-	end := bounds(ctx, t, admin(t, b), topic, -1)
+	end := bounds(ctx, t, admin(t, b), topic)
 	eventually(t, "the marker is passed", func() bool { return committed(t, b, group, topic)[0] == end[0] })
 	require.Equal(t, []kafka.Lag{{Topic: topic}}, m.group.Lags())
 }

@@ -116,7 +116,7 @@ func dump(tb testing.TB, b Broker, topic string) map[int32][]*kgo.Record {
 		kgo.KeepControlRecords(), kgo.MetadataMinAge(50*time.Millisecond))
 	require.NoError(tb, err)
 	defer cl.Close()
-	ends := bounds(ctx, tb, cl, topic, -1)
+	ends := bounds(ctx, tb, cl, topic)
 	records := map[int32][]*kgo.Record{}
 	missing := maps.Clone(ends)
 	maps.DeleteFunc(missing, func(_ int32, end int64) bool { return end == 0 })
@@ -135,9 +135,8 @@ func dump(tb testing.TB, b Broker, topic string) map[int32][]*kgo.Record {
 	return records
 }
 
-// bounds returns the offsets of a topic at a timestamp: -1 for the ends, -2 for
-// the beginnings.
-func bounds(ctx context.Context, tb testing.TB, cl *kgo.Client, topic string, at int64) map[int32]int64 {
+// bounds returns where the partitions of a topic end.
+func bounds(ctx context.Context, tb testing.TB, cl *kgo.Client, topic string) map[int32]int64 {
 	tb.Helper()
 	offsets := map[int32]int64{}
 	for _, p := range partitionsOf(ctx, tb, cl, topic) {
@@ -146,7 +145,7 @@ func bounds(ctx context.Context, tb testing.TB, cl *kgo.Client, topic string, at
 		t := kmsg.NewListOffsetsRequestTopic()
 		t.Topic = topic
 		pr := kmsg.NewListOffsetsRequestTopicPartition()
-		pr.Partition, pr.Timestamp = p, at
+		pr.Partition, pr.Timestamp = p, -1
 		t.Partitions = append(t.Partitions, pr)
 		req.Topics = append(req.Topics, t)
 		res, err := req.RequestWith(ctx, cl)

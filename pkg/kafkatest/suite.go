@@ -60,6 +60,8 @@ func stories() []story {
 		{"a missing topic is waited for", awaitsTopicToConsume},
 		{"aborted transactions are hidden", hidesAborted},
 		{"an offset that retention removed is replaced and counted", survivesRetention},
+		{"a topic that is made anew is read from its beginning", readsNewTopic},
+		{"a storm of joins and leaves loses nothing", survivesStorm},
 		{"a failing handler blocks only its partition", blocksOnePartition},
 		{"the gate pauses every partition", waitsAtGate},
 		{"a revoked partition finishes its record first", finishesBeforeRevoke},

@@ -66,31 +66,36 @@ func All(checks ...Check) func(ctx context.Context) error {
 	}
 }
 
+// Ask says whether all is well; an error says why not.
+type Ask func(ctx context.Context) error
+
 // AdminHandler serves /livez, /readyz and /metrics for orchestrators and
 // scrapers. It belongs on an address that callers of the API cannot reach.
-func AdminHandler(ready func(ctx context.Context) error, metrics http.Handler) http.Handler {
+func AdminHandler(alive, ready Ask, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, statusJSON{Status: "alive"})
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := ready(r.Context())
-		if err == nil {
-			answer(w, http.StatusOK, statusJSON{Status: "ready"})
-			return
-		}
-		body := statusJSON{Status: "not ready"}
-		if missing, ok := errors.AsType[*NotReadyError](err); ok {
-			body.Waiting = missing.Waiting
-		}
-		answer(w, http.StatusServiceUnavailable, body)
-	})
+	mux.HandleFunc("GET /livez", answerTo(alive, "alive", "stuck"))
+	mux.HandleFunc("GET /readyz", answerTo(ready, "ready", "not ready"))
 	mux.Handle("GET /metrics", metrics)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		mux.ServeHTTP(w, r)
 	})
+}
+
+func answerTo(ask Ask, yes, no string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := ask(r.Context())
+		if err == nil {
+			answer(w, http.StatusOK, statusJSON{Status: yes})
+			return
+		}
+		body := statusJSON{Status: no}
+		if missing, ok := errors.AsType[*NotReadyError](err); ok {
+			body.Waiting = missing.Waiting
+		}
+		answer(w, http.StatusServiceUnavailable, body)
+	}
 }
 
 type statusJSON struct {

@@ -16,7 +16,7 @@ import (
 func TestAProbeSaysWhatTheProcessSays(t *testing.T) {
 	t.Parallel()
 	var missing error
-	admin := httptest.NewServer(AdminHandler(All(Check{Name: "database", Ready: func(context.Context) error { return missing }}), http.NotFoundHandler()))
+	admin := httptest.NewServer(AdminHandler(All(), All(Check{Name: "database", Ready: func(context.Context) error { return missing }}), http.NotFoundHandler()))
 	defer admin.Close()
 	addr := strings.TrimPrefix(admin.URL, "http://")
 	_, port, err := net.SplitHostPort(addr)

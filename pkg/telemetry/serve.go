@@ -31,6 +31,13 @@ func (t *Telemetry) ReadyWhen(checks ...Check) {
 	t.ready.Store(&ready)
 }
 
+// AliveWhile makes these checks, and no earlier ones, decide whether the process
+// works at all. Only what a restart mends belongs here.
+func (t *Telemetry) AliveWhile(checks ...Check) {
+	alive := All(checks...)
+	t.alive.Store(&alive)
+}
+
 // WaitFor makes the process unready until ReadyWhen is called.
 func (t *Telemetry) WaitFor(what string, why error) {
 	t.ReadyWhen(Check{Name: what, Ready: func(context.Context) error { return why }})
@@ -48,8 +55,14 @@ func (t *Telemetry) Serve(ctx, working context.Context, l net.Listener, log *slo
 		}
 		return errStarting
 	}
+	alive := func(ctx context.Context) error {
+		if alive := t.alive.Load(); alive != nil {
+			return (*alive)(ctx)
+		}
+		return nil
+	}
 	web := &http.Server{
-		Handler:     AdminHandler(ready, t.Handler()),
+		Handler:     AdminHandler(alive, ready, t.Handler()),
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

@@ -32,6 +32,7 @@ const (
 type Telemetry struct {
 	provider *sdk.MeterProvider
 	registry *prometheus.Registry
+	alive    atomic.Pointer[func(context.Context) error]
 	ready    atomic.Pointer[func(context.Context) error]
 }
 

@@ -54,7 +54,7 @@ func TestInstrumentsKeepTheirNames(t *testing.T) {
 	require.NoError(t, err)
 	leader.Record(t.Context(), 1)
 
-	response, body := get(t, telemetry.AdminHandler(fine, m.Handler()), http.MethodGet, "/metrics")
+	response, body := get(t, telemetry.AdminHandler(fine, fine, m.Handler()), http.MethodGet, "/metrics")
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	for _, line := range []string{
 		"prefs_relay_fenced_total{reason=\"lease\"} 3\n",
@@ -87,14 +87,19 @@ func TestProbesAreAnswered(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("dial tcp 10.0.0.7:5432: refused")
 	for name, c := range map[string]struct {
-		ready  func(context.Context) error
+		alive  []telemetry.Check
+		ready  telemetry.Ask
 		method string
 		path   string
 		status int
 		body   string
 	}{
-		"alive":                {method: http.MethodGet, path: "/livez", status: 200, body: `{"status":"alive"}`},
-		"alive though broken":  {ready: func(context.Context) error { return broken }, method: http.MethodGet, path: "/livez", status: 200, body: `{"status":"alive"}`},
+		"alive":               {method: http.MethodGet, path: "/livez", status: 200, body: `{"status":"alive"}`},
+		"alive though broken": {ready: func(context.Context) error { return broken }, method: http.MethodGet, path: "/livez", status: 200, body: `{"status":"alive"}`},
+		"stuck": {
+			alive:  []telemetry.Check{{Name: "handler", Ready: func(context.Context) error { return broken }}},
+			method: http.MethodGet, path: "/livez", status: 503, body: `{"status":"stuck","waiting":["handler"]}`,
+		},
 		"alive, HEAD":          {method: http.MethodHead, path: "/livez", status: 200},
 		"ready":                {method: http.MethodGet, path: "/readyz", status: 200, body: `{"status":"ready"}`},
 		"ready, HEAD":          {method: http.MethodHead, path: "/readyz", status: 200},
@@ -118,7 +123,7 @@ func TestProbesAreAnswered(t *testing.T) {
 			if c.ready == nil {
 				c.ready = telemetry.All()
 			}
-			response, body := get(t, telemetry.AdminHandler(c.ready, newTelemetry(t).Handler()), c.method, c.path)
+			response, body := get(t, telemetry.AdminHandler(telemetry.All(c.alive...), c.ready, newTelemetry(t).Handler()), c.method, c.path)
 			require.Equal(t, c.status, response.StatusCode)
 			require.Equal(t, "no-store", response.Header.Get("Cache-Control"))
 			if c.body != "" {
@@ -159,7 +164,7 @@ func TestMetricsCompressWell(t *testing.T) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept-Encoding", "gzip")
-	telemetry.AdminHandler(fine, newTelemetry(t).Handler()).ServeHTTP(w, r)
+	telemetry.AdminHandler(fine, fine, newTelemetry(t).Handler()).ServeHTTP(w, r)
 	require.Equal(t, "gzip", w.Header().Get("Content-Encoding"))
 	require.True(t, strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain"))
 }

@@ -47,7 +47,8 @@ type Consumer struct {
 	Options
 	routes routes
 	tries  tries
-	away   atomic.Bool // the database did not answer; see Gate
+	away   atomic.Bool // the database did not answer a record; see Gate
+	paused atomic.Bool // nor when it was asked by itself
 }
 
 // New returns a consumer of the domains' events. It refuses domains that give
@@ -143,11 +144,20 @@ func (c *Consumer) Gate(ctx context.Context) error {
 		return nil
 	}
 	if err := c.Store.Ping(ctx); err != nil {
+		if ctx.Err() == nil && c.paused.CompareAndSwap(false, true) {
+			c.Log.WarnContext(ctx, "consumption is paused: the database is away", slog.Any("error", err))
+		}
 		return fmt.Errorf("wait for the database: %w", err)
 	}
 	c.away.Store(false)
+	if c.paused.CompareAndSwap(true, false) {
+		c.Log.InfoContext(ctx, "consumption goes on: the database is back")
+	}
 	return nil
 }
+
+// Paused reports whether every partition waits for the database.
+func (c *Consumer) Paused() bool { return c.paused.Load() }
 
 func (c *Consumer) delivery(r events.Record, e events.Event) preferences.Delivery {
 	return preferences.Delivery{Consumer: c.Group, Topic: r.Topic, EventID: e.ID, Partition: r.Partition, Offset: r.Offset}

@@ -132,13 +132,19 @@ func TestAnOutageOfTheDatabaseMakesNoDeadLetters(t *testing.T) {
 		require.Equal(t, fault.Unavailable, fault.CodeOf(h.Settle(t.Context(), good, attempt)))
 		require.Equal(t, fault.Unavailable, fault.CodeOf(h.Settle(t.Context(), poison, attempt)))
 	}
+	require.False(t, h.Paused())
 	require.Error(t, h.Gate(t.Context()), "all partitions wait")
+	require.True(t, h.Paused())
 	require.NoError(t, h.Settle(t.Context(), record(2, nil, []byte(`{"eventType":"account.renamed"}`)), 1), "skipping needs no database")
 	require.Error(t, h.Gate(t.Context()))
 	require.NotContains(t, h.outcomes(), consumer.DeadLettered)
 
 	require.NoError(t, server.Start(t.Context()))
 	require.NoError(t, h.Gate(t.Context()))
+	require.False(t, h.Paused())
+	for _, line := range []string{"consumption is paused", "consumption goes on"} {
+		require.Equal(t, 1, strings.Count(h.log.String(), line), "an outage is two lines")
+	}
 	require.Equal(t, consumer.Applied, h.settle(t, good))
 	require.Equal(t, consumer.DeadLettered, h.settle(t, poison))
 	require.Empty(t, h.shown(t, "u"))

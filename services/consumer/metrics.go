@@ -19,6 +19,8 @@ type metrics struct {
 	operations metric.Int64Counter
 	failures   metric.Int64Counter
 	resets     metric.Int64Counter
+	hangs      metric.Int64Counter
+	rebalances metric.Int64Counter
 }
 
 // delayBuckets reach from a good day to a backlog of a day.
@@ -26,7 +28,7 @@ var delayBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 3
 
 func newMetrics(meter metric.Meter) (*metrics, error) {
 	m := &metrics{}
-	var errs [5]error
+	var errs [7]error
 	m.events, errs[0] = meter.Int64Counter("prefs_events_total",
 		metric.WithDescription("Attempts at consumed events, by what became of them."))
 	m.delay, errs[1] = meter.Float64Histogram("prefs_event_processing_delay_seconds", metric.WithUnit("s"),
@@ -38,6 +40,10 @@ func newMetrics(meter metric.Meter) (*metrics, error) {
 		metric.WithDescription("What the consumer group had to try again, by its part."))
 	m.resets, errs[4] = meter.Int64Counter("prefs_kafka_offset_resets_total",
 		metric.WithDescription("Offsets that were not in the log any more; records may be lost."))
+	m.hangs, errs[5] = meter.Int64Counter("prefs_kafka_handler_hangs_total",
+		metric.WithDescription("Records whose handler took twice the time that it may; their partitions stood still."))
+	m.rebalances, errs[6] = meter.Int64Counter("prefs_kafka_rebalances_total",
+		metric.WithDescription("Generations of the consumer group that this process took part in."))
 	return m, errors.Join(errs[:]...)
 }
 
@@ -54,7 +60,9 @@ func (m *metrics) prepare(ctx context.Context, r routes) {
 			m.events.Add(ctx, 0, metric.WithAttributes(attribute.String("type", t), attribute.String("outcome", string(o))))
 		}
 	}
-	m.resets.Add(ctx, 0)
+	for _, c := range []metric.Int64Counter{m.resets, m.hangs, m.rebalances} {
+		c.Add(ctx, 0)
+	}
 }
 
 func (m *metrics) record(s Sample) {
@@ -76,6 +84,10 @@ func (m *metrics) failed(stage string) {
 
 func (m *metrics) reset() { m.resets.Add(context.Background(), 1) }
 
+func (m *metrics) hung() { m.hangs.Add(context.Background(), 1) }
+
+func (m *metrics) rebalanced() { m.rebalances.Add(context.Background(), 1) }
+
 // showLag reports, at each scrape, what each calls it with.
 func showLag(meter metric.Meter, each func(report func(topic string, partition int, records int64))) error {
 	_, err := meter.Int64ObservableGauge("prefs_kafka_consumer_lag",
@@ -84,6 +96,22 @@ func showLag(meter metric.Meter, each func(report func(topic string, partition i
 			each(func(topic string, partition int, records int64) {
 				o.Observe(records, metric.WithAttributes(attribute.String("topic", topic), attribute.Int("partition", partition)))
 			})
+			return nil
+		}))
+	return err
+}
+
+// showPause reports, at each scrape, whether all partitions wait for the
+// database.
+func showPause(meter metric.Meter, paused func() bool) error {
+	_, err := meter.Int64ObservableGauge("prefs_consumer_paused",
+		metric.WithDescription("1 while no record is tried because the database is away."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			var value int64
+			if paused() {
+				value = 1
+			}
+			o.Observe(value)
 			return nil
 		}))
 	return err

@@ -149,10 +149,11 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 		return []part{runner.Run}, nil
 	}
 	group := kafka.NewGroup(p.groupConfig(client, topics, consumer), settle(consumer), p.log) //nolint:contextcheck // hooks count, whatever happens to ctx
-	if err := showLag(p.telemetry.Meter(), lags(group)); err != nil {
+	if err := errors.Join(showLag(p.telemetry.Meter(), lags(group)), showPause(p.telemetry.Meter(), consumer.Paused)); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	p.telemetry.ReadyWhen(database, telemetry.Check{Name: "kafka", Ready: joined(group)})
+	p.telemetry.AliveWhile(telemetry.Check{Name: "handler", Ready: works(group)})
 	return []part{runner.Run, group.Run}, nil
 }
 
@@ -167,6 +168,9 @@ func (p *process) groupConfig(client *kafka.Client, topics []string, c *Consumer
 		Hooks: kafka.Hooks{
 			Failed: func(s kafka.Stage) { p.metrics.failed(string(s)) },
 			Reset:  func(string, int, int64, int64) { p.metrics.reset() },
+			Hung:   func(string, int) { p.metrics.hung() },
+
+			Rebalanced: func(int) { p.metrics.rebalanced() },
 		},
 	}
 }
@@ -195,11 +199,19 @@ func lags(g *kafka.Group) func(func(topic string, partition int, records int64))
 // joined is ready while the group assigns partitions and every handler keeps
 // its time.
 func joined(g *kafka.Group) func(context.Context) error {
-	return func(context.Context) error {
-		switch {
-		case !g.Ready():
+	return func(ctx context.Context) error {
+		if !g.Ready() {
 			return errors.New("not a member of the consumer group")
-		case !g.Healthy():
+		}
+		return works(g)(ctx)
+	}
+}
+
+// works holds while every handler keeps its time. One that hangs keeps its
+// partition for as long as the process lives.
+func works(g *kafka.Group) func(context.Context) error {
+	return func(context.Context) error {
+		if !g.Healthy() {
 			return errors.New("a handler hangs")
 		}
 		return nil
