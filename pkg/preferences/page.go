@@ -3,6 +3,8 @@ package preferences
 import (
 	"bytes"
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,6 +37,8 @@ type PageQuery struct {
 	Shape      string // how items are shown; pages have it in common
 	Size       int    // 0: the default; more than MaxItems: MaxItems
 	Token      string // of the page before; empty: the first page
+
+	places map[uuid.UUID]int // where pages by order have the items of the first one's version
 }
 
 // Page is a part of a list.
@@ -47,7 +51,7 @@ type Page struct {
 
 // positionJSON is where a page ended: the sort key and the id of its last
 // item. Items that were not written since are neither skipped nor repeated. Seen
-// is the span of the pages so far.
+// is the span of the pages so far; it begins with the first one's version.
 type positionJSON struct {
 	Key  string    `json:"k"`
 	ID   uuid.UUID `json:"i"`
@@ -59,31 +63,75 @@ func (l List) Whole() Page {
 	return Page{Items: l.Items, Total: len(l.Items), SyncToken: l.SyncToken()}
 }
 
-// Page returns the part of the list that the query asks for. A token that
+// Page returns a list and the part of it that the query asks for. A token that
 // belongs to another user, domain, sort, filter or shape, or that was altered,
 // is Invalid.
-func (l List) Page(q PageQuery) (Page, error) {
-	if q.SortBy == "" {
-		q.SortBy = SortByOrder
+//
+// Pages by order go by that of the first page's version: others may move items
+// from page to page, and each comes once all the same; what was added since comes
+// last. A list that has moved on is read again for that, with what has changed.
+func (s *Service) Page(ctx context.Context, l List, q PageQuery) (List, Page, error) {
+	page, err := l.Page(q)
+	moved, is := errors.AsType[*movedOnError](err)
+	if !is {
+		return l, page, err
 	}
-	if q.Size <= 0 || q.Size > MaxItems {
-		q.Size = MaxItems
+	h := HistorySince{Version: moved.seen.from.version, Limit: MaxSyncVersions + 1}
+	l, changes, more, err := s.store.Since(ctx, l.UserID, l.Domain, h)
+	if err != nil {
+		return l, Page{}, err
 	}
+	if more {
+		changes = nil
+	}
+	page, err = l.later(q, moved.seen, changes)
+	return l, page, err
+}
+
+// movedOnError says that a list is not any more as its first page was read.
+type movedOnError struct{ seen span }
+
+func (*movedOnError) Error() string { return "the list has moved on since its first page" }
+
+// later returns a page of a list that has moved on, by what the history tells
+// since the first one.
+func (l List) later(q PageQuery, seen span, changes []Change) (Page, error) {
+	if l.ID != seen.list || l.Version < seen.to.version || !seen.reached(l, changes) {
+		return Page{}, badToken("The list has changed too much since its first page was read. Start again without pageToken.")
+	}
+	states, err := seen.states(l, changes)
+	if err != nil {
+		return Page{}, err
+	}
+	return l.page(q, states[len(states)-1])
+}
+
+// Page returns the part of the list that the query asks for, if the list is
+// still in the version of the first page or is not read by order.
+func (l List) Page(q PageQuery) (Page, error) { return l.page(q, nil) }
+
+// page is Page, given the list as it was when the first page was read; nil: it is
+// the same.
+func (l List) page(q PageQuery, first []Record) (Page, error) {
+	q = q.completed()
 	items := slices.Clone(l.Items)
 	if !q.Filter.Empty() {
 		items = slices.DeleteFunc(items, func(it Item) bool { return !q.Filter.Matches(it) })
 	}
-	total := len(items)
-	if q.SortBy != SortByOrder || q.Descending { // a list is by order as it is
-		slices.SortFunc(items, q.compare)
-	}
-	seen := spanOf(l)
+	total, seen := len(items), spanOf(l)
+	var last positionJSON
 	if q.Token != "" {
-		last, before, err := l.openToken(q)
-		if err != nil {
+		var err error
+		if last, seen, err = l.openToken(q); err != nil {
 			return Page{}, err
 		}
-		seen = before.widened(l)
+		if q.SortBy == SortByOrder && first == nil && seen.begun() != spanOf(l) {
+			return Page{}, &movedOnError{seen}
+		}
+		seen = seen.widened(l)
+	}
+	q.arrange(l, items, first)
+	if q.Token != "" {
 		at, _ := slices.BinarySearchFunc(items, last, func(it Item, p positionJSON) int {
 			// The last item itself was shown: what is equal counts as smaller.
 			return cmp.Or(q.directed(cmp.Or(cmp.Compare(q.key(it), p.Key), bytes.Compare(it.ID[:], p.ID[:]))), -1)
@@ -101,12 +149,52 @@ func (l List) Page(q PageQuery) (Page, error) {
 	return Page{Items: items, Total: total, NextToken: l.token(q, items[q.Size-1], seen)}, nil
 }
 
+// completed is the query with its defaults.
+func (q PageQuery) completed() PageQuery {
+	if q.SortBy == "" {
+		q.SortBy = SortByOrder
+	}
+	if q.Size <= 0 || q.Size > MaxItems {
+		q.Size = MaxItems
+	}
+	return q
+}
+
+// arrange puts items of a list, which are by its order, in that of the pages.
+func (q *PageQuery) arrange(l List, items []Item, first []Record) {
+	switch {
+	case q.SortBy != SortByOrder:
+		slices.SortFunc(items, q.compare)
+	case first != nil:
+		q.places = q.placesOf(len(first), func(i int) uuid.UUID { return first[i].ID })
+		slices.SortFunc(items, q.compare)
+	case q.Token != "" || len(items) > q.Size || q.Descending: // else it is the list as it is
+		q.places = q.placesOf(len(l.Items), func(i int) uuid.UUID { return l.Items[i].ID })
+		if q.Descending {
+			slices.Reverse(items)
+		}
+	}
+}
+
+func (q *PageQuery) placesOf(n int, id func(i int) uuid.UUID) map[uuid.UUID]int {
+	out := make(map[uuid.UUID]int, n)
+	for i := range n {
+		out[id(i)] = i
+		if q.Descending {
+			out[id(i)] = n - i
+		}
+	}
+	return out
+}
+
 func (q PageQuery) compare(a, b Item) int {
 	return q.directed(cmp.Or(cmp.Compare(q.key(a), q.key(b)), bytes.Compare(a.ID[:], b.ID[:])))
 }
 
+// directed turns a comparison round where the query goes down; places have their
+// direction.
 func (q PageQuery) directed(c int) int {
-	if q.Descending {
+	if q.Descending && q.SortBy != SortByOrder {
 		return -c
 	}
 	return c
@@ -125,8 +213,11 @@ func (q PageQuery) key(it Item) string {
 	case SortByEntityID:
 		return it.EntityID
 	default:
-		// The order of an item changes when one before it goes; its position does not.
-		return fmt.Sprintf("%010d", it.Position)
+		place, was := q.places[it.ID]
+		if !was { // added since: behind all others, in the order of its coming
+			return "new " + it.CreateTime.Format(keyTime)
+		}
+		return fmt.Sprintf("%010d", place)
 	}
 }
 
@@ -139,16 +230,18 @@ func (l List) openToken(q PageQuery) (positionJSON, span, error) {
 	ok := openJSON(l.bound(q), q.Token, &p)
 	seen, readable := readSpan(p.Seen)
 	if !ok || !readable {
-		return p, seen, fault.New(fault.Invalid, fault.ReasonInvalidPageToken,
-			"The page token does not belong to this list, sort order, filter and fields. Start again without pageToken.").
-			Violating(fault.Violation{
-				Field: "pageToken", Description: "must be the nextPageToken of a page with the same domain, sortBy, sortOrder, filter and fields",
-			})
+		return p, seen, badToken("The page token does not belong to this list, sort order, filter and fields. Start again without pageToken.")
 	}
 	return p, seen, nil
 }
 
+func badToken(why string) error {
+	return fault.New(fault.Invalid, fault.ReasonInvalidPageToken, "%s", why).Violating(fault.Violation{
+		Field: "pageToken", Description: "must be the nextPageToken of a page with the same domain, sortBy, sortOrder, filter and fields",
+	})
+}
+
 // bound is what all pages have in common, and so what their tokens are good for.
 func (l List) bound(q PageQuery) []byte {
-	return fmt.Appendf(nil, "t3|%q|%q|%s|%t|%q|%q", l.UserID, l.Domain, q.SortBy, q.Descending, q.Filter.text, q.Shape)
+	return fmt.Appendf(nil, "t4|%q|%q|%s|%t|%q|%q", l.UserID, l.Domain, q.SortBy, q.Descending, q.Filter.text, q.Shape)
 }

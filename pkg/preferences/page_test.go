@@ -1,11 +1,14 @@
 package preferences
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/prefsd/prefsd/pkg/fault"
 )
@@ -62,6 +65,44 @@ func TestAnItemThatStaysIsNeitherSkippedNorRepeatedByPaging(t *testing.T) {
 	second, err := grown.Page(PageQuery{SortBy: SortByEntityID, Size: 5, Token: first.NextToken})
 	require.NoError(t, err)
 	require.Equal(t, []string{"e", "f", "h"}, ids(second.Items))
+}
+
+// TestNoItemIsMissedOrShownTwice: whatever is written between two pages. By the
+// time of the last change this cannot be: a change moves an item.
+func TestNoItemIsMissedOrShownTwice(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := begun()
+		for range rapid.IntRange(1, 5).Draw(t, "before") {
+			p.step(t)
+		}
+		q := PageQuery{
+			SortBy:     rapid.SampledFrom([]SortBy{SortByOrder, SortByOrder, SortByEntityID, SortByCreateTime}).Draw(t, "sort"),
+			Descending: rapid.Bool().Draw(t, "descending"),
+		}
+		stayed, shown := map[uuid.UUID]bool{}, map[uuid.UUID]int{}
+		for _, it := range p.now.Items {
+			stayed[it.ID] = true
+		}
+		for first := true; first || q.Token != ""; first = false {
+			q.Size = rapid.IntRange(1, 4).Draw(t, "size")
+			page, err := p.page(q)
+			require.NoError(t, err)
+			for _, it := range page.Items {
+				shown[it.ID]++
+			}
+			if q.Token = page.NextToken; q.Token != "" && rapid.Bool().Draw(t, "changed between pages") {
+				p.step(t)
+				maps.DeleteFunc(stayed, func(id uuid.UUID, _ bool) bool { return p.now.index(id) < 0 })
+			}
+		}
+		for id := range stayed {
+			require.Equal(t, 1, shown[id])
+		}
+		for _, times := range shown {
+			require.Equal(t, 1, times)
+		}
+	})
 }
 
 func TestATokenIsGoodForItsOwnListAndSortOnly(t *testing.T) {

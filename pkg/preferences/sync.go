@@ -40,6 +40,9 @@ type span struct {
 
 func spanOf(l List) span { return span{l.ID, momentOf(l), momentOf(l)} }
 
+// begun is the span of a reader who knows no more than the first version.
+func (s span) begun() span { return span{s.list, s.from, s.from} }
+
 // widened is the span of a reader who has seen the list as it is now, too. Pages
 // of two different lists have no span; that of the first leads to a fresh start.
 func (s span) widened(l List) span {

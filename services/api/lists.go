@@ -33,7 +33,11 @@ func (s *server) list(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answerList(c, conditions, l, q)
+	l, page, err := s.prefs.Page(c.Request().Context(), l, q.page)
+	if err != nil {
+		return err
+	}
+	return answerList(c, conditions, l, page, q)
 }
 
 // spared answers from the head if the conditions allow it.
@@ -47,11 +51,7 @@ func (s *server) spared(c echo.Context, conditions precondition.Conditions, q li
 
 // answerList judges once more: the list may have moved on since its head was
 // read.
-func answerList(c echo.Context, conditions precondition.Conditions, l preferences.List, q listQuery) error {
-	page, err := l.Page(q.page)
-	if err != nil {
-		return err
-	}
+func answerList(c echo.Context, conditions precondition.Conditions, l preferences.List, page preferences.Page, q listQuery) error {
 	now := stateOf(l)
 	if done, err := judged(c, conditions, now); done || err != nil {
 		return err

@@ -1144,8 +1144,9 @@ type ListPreferencesParams struct {
 	PageSize *PageSize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
 
 	// PageToken The `nextPageToken` of the page before. User, domain, sort order, filter and
-	// fields must be the same. Items that nobody touches meanwhile are neither skipped nor shown
-	// twice; send the list's tag as `If-Match` to be told if it has changed.
+	// fields must be the same. Pages by `order` go by that of the first one: whatever is moved
+	// meanwhile, each item comes once, and what is added comes last. In other sort orders this holds
+	// for items that nobody touches. Send the list's tag as `If-Match` to be told if it has changed.
 	PageToken *PageToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 
 	// Filter Which items: comparisons `field = literal`, joined by `AND` (at most 20; a part of

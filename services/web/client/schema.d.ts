@@ -1418,8 +1418,9 @@ export interface components {
         PageSize: number;
         /**
          * @description The `nextPageToken` of the page before. User, domain, sort order, filter and
-         *     fields must be the same. Items that nobody touches meanwhile are neither skipped nor shown
-         *     twice; send the list's tag as `If-Match` to be told if it has changed.
+         *     fields must be the same. Pages by `order` go by that of the first one: whatever is moved
+         *     meanwhile, each item comes once, and what is added comes last. In other sort orders this holds
+         *     for items that nobody touches. Send the list's tag as `If-Match` to be told if it has changed.
          */
         PageToken: string;
         /** @description Entries on a page at most; 0 means the default, more than 200 means 200. It may change from page to page. */
@@ -1539,8 +1540,9 @@ export interface operations {
                 pageSize?: components["parameters"]["PageSize"];
                 /**
                  * @description The `nextPageToken` of the page before. User, domain, sort order, filter and
-                 *     fields must be the same. Items that nobody touches meanwhile are neither skipped nor shown
-                 *     twice; send the list's tag as `If-Match` to be told if it has changed.
+                 *     fields must be the same. Pages by `order` go by that of the first one: whatever is moved
+                 *     meanwhile, each item comes once, and what is added comes last. In other sort orders this holds
+                 *     for items that nobody touches. Send the list's tag as `If-Match` to be told if it has changed.
                  */
                 pageToken?: components["parameters"]["PageToken"];
                 /**
@@ -1717,8 +1719,9 @@ export interface operations {
                 pageSize?: components["parameters"]["PageSize"];
                 /**
                  * @description The `nextPageToken` of the page before. User, domain, sort order, filter and
-                 *     fields must be the same. Items that nobody touches meanwhile are neither skipped nor shown
-                 *     twice; send the list's tag as `If-Match` to be told if it has changed.
+                 *     fields must be the same. Pages by `order` go by that of the first one: whatever is moved
+                 *     meanwhile, each item comes once, and what is added comes last. In other sort orders this holds
+                 *     for items that nobody touches. Send the list's tag as `If-Match` to be told if it has changed.
                  */
                 pageToken?: components["parameters"]["PageToken"];
                 /**
