@@ -100,6 +100,10 @@ func (c *Client) attempt(req *http.Request) (*http.Response, error) {
 		}
 		once.Body = body
 	}
+	if reads(req.Method) && once.Header.Get("Cache-Control") == "" {
+		// A cache on the way, the transport's perhaps, may show a list for minutes after a save.
+		once.Header.Set("Cache-Control", "no-cache")
+	}
 	if c.token != nil {
 		token, err := c.token(req.Context())
 		if err != nil {

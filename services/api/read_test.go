@@ -130,34 +130,51 @@ func TestCase034_ADomainMustBeKnown(t *testing.T) {
 
 // TestCase036 to 38: how a list can be sorted and cut.
 func TestCase036_SortsAndSizesAreChecked(t *testing.T) {
-	alice := begin(t).as("alice")
+	w := begin(t)
+	alice := w.as("alice")
 	alice.save(many(5)...)
-	for query, field := range map[string]string{
-		"sortBy=" + url.QueryEscape("order;drop table preferences"): "sortBy",
-		"sortBy=" + url.QueryEscape(`"order"`):                      "sortBy",
-		"sortBy=attributes":                                         "sortBy",
-		"sortBy=Order":                                              "sortBy",
-		"sortOrder=up":                                              "sortOrder",
-		"sortOrder=ASC":                                             "sortOrder",
-		"pageSize=-1":                                               "pageSize",
-		"pageSize=abc":                                              "pageSize",
-		"pageSize=1.5":                                              "pageSize",
-		"pageSize=100000000000000000000":                            "pageSize",
+	for name, c := range map[string]struct{ query, field string }{
+		"case 36: statement":       {"sortBy=" + url.QueryEscape("order;drop table preferences"), "sortBy"},
+		"case 36: quotes":          {"sortBy=" + url.QueryEscape(`"order"`), "sortBy"},
+		"case 36: attributes":      {"sortBy=attributes", "sortBy"},
+		"case 36: upper case":      {"sortBy=Order", "sortBy"},
+		"case 36: empty":           {"sortBy=", "sortBy"},
+		"case 37: up":              {"sortOrder=up", "sortOrder"},
+		"case 37: upper case":      {"sortOrder=ASC", "sortOrder"},
+		"case 37: empty":           {"sortOrder=", "sortOrder"},
+		"case 38: below 0":         {"pageSize=-1", "pageSize"},
+		"case 38: text":            {"pageSize=abc", "pageSize"},
+		"case 38: fraction":        {"pageSize=1.5", "pageSize"},
+		"case 38: more than int64": {"pageSize=100000000000000000000", "pageSize"},
+		"case 38: empty":           {"pageSize=", "pageSize"},
 	} {
-		p := alice.send(http.MethodGet, accounts+"&"+query, "").fails(http.StatusBadRequest, "INVALID_FIELD", field)
-		if field == "sortBy" {
-			require.Contains(t, p.Error.Details.FieldViolations[0].Description, "order, createTime, updateTime, entityId")
-		}
+		t.Run(name, func(t *testing.T) {
+			alice := alice.in(t)
+			alice.unchanged(func() {
+				for _, method := range []string{http.MethodGet, http.MethodHead} {
+					alice.send(method, accounts+"&"+c.query, "").is(http.StatusBadRequest)
+				}
+				p := alice.send(http.MethodGet, accounts+"&"+c.query, "", "If-None-Match", "*").fails(http.StatusBadRequest, "INVALID_FIELD", c.field)
+				if c.field == "sortBy" {
+					require.Contains(t, p.Error.Details.FieldViolations[0].Description, "order, createTime, updateTime, entityId")
+				}
+			})
+		})
 	}
 	alice.send(http.MethodGet, accounts+"&pageSize=&sortBy=&sortOrder=", "").fails(http.StatusBadRequest, "INVALID_FIELD", "pageSize", "sortBy", "sortOrder")
 	alice.send(http.MethodGet, accounts+"&pageSize=x&sortBy=x&sortOrder=x", "").fails(http.StatusBadRequest, "INVALID_FIELD", "pageSize", "sortBy", "sortOrder")
-	for _, query := range []string{"", "&pageSize=0", "&pageSize=5000", "&pageToken="} {
-		l := alice.send(http.MethodGet, accounts+query, "").list(http.StatusOK)
-		require.Len(t, l.Preferences, 5, query)
-		require.Nil(t, l.NextPageToken)
-	}
 	l := alice.send(http.MethodGet, accounts+"&sortBy=entityId&sortOrder=desc", "").list(http.StatusOK)
 	require.Equal(t, []string{"e-5:5", "e-4:4", "e-3:3", "e-2:2", "e-1:1"}, l.shown())
+}
+
+func TestCase038_NoSizeIsTheWholeListAndSoIsMoreThanThat(t *testing.T) {
+	alice := begin(t).as("alice")
+	alice.save(many(1000)...)
+	for _, query := range []string{"", "&pageSize=0", "&pageSize=5000", "&pageSize=2147483647", "&pageToken="} {
+		l := alice.send(http.MethodGet, accounts+query, "").list(http.StatusOK)
+		require.Len(t, l.Preferences, 1000, query)
+		require.Nil(t, l.NextPageToken)
+	}
 }
 
 func TestCase044_AQueryThatCannotBeReadIsRefused(t *testing.T) {
