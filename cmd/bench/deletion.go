@@ -66,13 +66,15 @@ func sweep(ctx context.Context, service *preferences.Service, store *postgres.St
 	if err != nil || !open {
 		return 0, errors.Join(errors.New("the deletion was expected to be left to the runner"), err)
 	}
-	c, found, err := store.Claim(ctx, "bench", time.Minute)
+	c, found, err := store.Claim(ctx, "bench", time.Minute, preferences.KindClean)
 	if err != nil || !found {
 		return 0, errors.Join(errors.New("there is no clean to claim"), err)
 	}
-	var n int64
-	err = service.Sweep(ctx, c, func(t []events.TouchedList) { n += int64(len(t)) })
-	return n, err
+	if err := service.Run(ctx, c, func() {}); err != nil {
+		return 0, err
+	}
+	o, err := store.Operation(ctx, c.ID)
+	return o.Progress.Done, err
 }
 
 const chunk = 1000

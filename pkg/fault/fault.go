@@ -62,6 +62,7 @@ const (
 	ReasonMalformedCondition   Reason = "MALFORMED_PRECONDITION"
 	ReasonUserDeleted          Reason = "USER_DELETED"
 	ReasonEntityDeleted        Reason = "ENTITY_DELETED"
+	ReasonOperationFinished    Reason = "OPERATION_FINISHED"
 	ReasonNotFound             Reason = "NOT_FOUND"
 	ReasonAlreadyExists        Reason = "ALREADY_EXISTS"
 	ReasonPreconditionFailed   Reason = "PRECONDITION_FAILED"

@@ -3,28 +3,33 @@ package operations_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
-// queue keeps cleans in memory the way the store keeps them in rows: with a
+// queue keeps operations in memory the way the store keeps them in rows: with a
 // lease, an epoch, and a time before which nobody may claim them.
 type queue struct {
 	mu       sync.Mutex
 	rows     []*row
 	away     error // what Claim says while the store cannot be asked
-	returned []preferences.Clean
-	givenUp  []preferences.Clean
+	returned []preferences.Held
+	givenUp  []preferences.Held
 	refusal  error // what GiveUp says
+	parts    int   // how often something is left after that
+	renewed  int   // leases
+	thief    bool  // somebody else has every lease by now
 	delays   []time.Duration
 }
 
 type row struct {
-	clean  preferences.Clean
+	held   preferences.Held
 	lease  time.Time
 	next   time.Time
 	closed bool
@@ -34,51 +39,62 @@ func (q *queue) open(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for range n {
-		q.rows = append(q.rows, &row{clean: preferences.Clean{ID: uuid.New(), Cause: "event:e"}})
+		q.rows = append(q.rows, &row{held: preferences.Held{ID: uuid.New(), Kind: preferences.KindClean, Cause: "event:e"}})
 	}
 }
 
-func (q *queue) Claim(_ context.Context, owner string, lease time.Duration) (preferences.Clean, bool, error) {
+func (q *queue) Claim(_ context.Context, owner string, lease time.Duration, kinds ...preferences.OperationKind) (preferences.Held, bool, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.away != nil {
-		return preferences.Clean{}, false, q.away
+		return preferences.Held{}, false, q.away
 	}
 	now := time.Now()
 	for _, r := range q.rows {
-		if !r.closed && !now.Before(r.lease) && !now.Before(r.next) {
+		if slices.Contains(kinds, r.held.Kind) && !r.closed && !now.Before(r.lease) && !now.Before(r.next) {
 			r.lease = now.Add(lease)
-			r.clean.Owner, r.clean.Lease = owner, lease
-			r.clean.Epoch++
-			r.clean.Attempts++
-			return r.clean, true, nil
+			r.held.Owner, r.held.Lease = owner, lease
+			r.held.Epoch++
+			r.held.Attempts++
+			return r.held, true, nil
 		}
 	}
-	return preferences.Clean{}, false, nil
+	return preferences.Held{}, false, nil
 }
 
-func (q *queue) RetryLater(_ context.Context, c preferences.Clean, delay time.Duration, cause error) error {
+func (q *queue) Renew(_ context.Context, h preferences.Held) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if cause == nil {
-		return errors.New("a clean is given back for a reason")
+	if q.thief {
+		return fault.New(fault.Aborted, "OPERATION_TAKEN_OVER", "taken over")
 	}
-	q.returned, q.delays = append(q.returned, c), append(q.delays, delay)
-	r := q.find(c)
-	r.lease, r.next, r.clean.Attempts = time.Time{}, time.Now().Add(delay), c.Attempts
+	q.renewed++
+	q.find(h).lease = time.Now().Add(h.Lease)
 	return nil
 }
 
-func (q *queue) find(c preferences.Clean) *row {
+func (q *queue) RetryLater(_ context.Context, c preferences.Held, delay time.Duration, cause error) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if cause == nil {
+		return errors.New("an operation is given back for a reason")
+	}
+	q.returned, q.delays = append(q.returned, c), append(q.delays, delay)
+	r := q.find(c)
+	r.lease, r.next, r.held.Attempts = time.Time{}, time.Now().Add(delay), c.Attempts
+	return nil
+}
+
+func (q *queue) find(c preferences.Held) *row {
 	for _, r := range q.rows {
-		if r.clean.ID == c.ID {
+		if r.held.ID == c.ID {
 			return r
 		}
 	}
-	panic("no such clean")
+	panic("no such operation")
 }
 
-func (q *queue) finish(c preferences.Clean) {
+func (q *queue) finish(c preferences.Held) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.find(c).closed = true
@@ -102,13 +118,17 @@ type sweeper struct {
 	*queue
 }
 
-func (s sweeper) GiveUp(_ context.Context, c preferences.Clean, cause error) error {
+func (s sweeper) GiveUp(_ context.Context, h preferences.Held, cause error) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refusal != nil || cause == nil {
-		return s.refusal
+		return false, s.refusal
 	}
-	s.givenUp = append(s.givenUp, c)
-	s.find(c).closed = true
-	return nil
+	s.givenUp = append(s.givenUp, h)
+	if s.parts > 0 {
+		s.parts--
+		return false, nil
+	}
+	s.find(h).closed = true
+	return true, nil
 }

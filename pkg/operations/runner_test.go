@@ -13,16 +13,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/operations"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
-type sweep func(ctx context.Context, c preferences.Clean, onTouched func([]events.TouchedList)) error
+type sweep func(ctx context.Context, h preferences.Held, progressed func()) error
 
-func (s sweep) Sweep(ctx context.Context, c preferences.Clean, onTouched func([]events.TouchedList)) error {
-	return s(ctx, c, onTouched)
+func (s sweep) Run(ctx context.Context, h preferences.Held, progressed func()) error {
+	return s(ctx, h, progressed)
 }
 
 type stage struct {
@@ -38,9 +37,10 @@ func start(t *testing.T, q *queue, s sweep) *stage {
 	t.Helper()
 	st := &stage{log: &bytes.Buffer{}}
 	st.Runner = operations.NewRunner(operations.Options{
-		Store: q, Sweeper: sweeper{s, q}, Owner: "me", Log: slog.New(slog.NewTextHandler(st.log, nil)),
-		Observe: func(kind string, o operations.Outcome) {
-			if kind != operations.KindClean {
+		Store: q, Works: map[preferences.OperationKind]operations.Work{preferences.KindClean: sweeper{s, q}, preferences.KindBulkClean: sweeper{s, q}},
+		Owner: "me", Log: slog.New(slog.NewTextHandler(st.log, nil)),
+		Observe: func(kind preferences.OperationKind, o operations.Outcome) {
+			if kind != preferences.KindClean {
 				panic(kind)
 			}
 			st.mu.Lock()
@@ -71,7 +71,7 @@ func TestRunner_FinishesWhatIsOpenAtItsStart(t *testing.T) {
 		q.open(10)
 		var mu sync.Mutex
 		running, most := 0, 0
-		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+		st := start(t, q, func(_ context.Context, c preferences.Held, _ func()) error {
 			mu.Lock()
 			running++
 			most = max(most, running)
@@ -97,7 +97,7 @@ func TestRunner_LooksAtOnceWhenPokedAndEverySecondWithout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
-		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+		st := start(t, q, func(_ context.Context, c preferences.Held, _ func()) error {
 			q.finish(c)
 			return nil
 		})
@@ -127,7 +127,7 @@ func TestRunner_TriesAgainLaterAndLater(t *testing.T) {
 		q := &queue{}
 		q.open(1)
 		failures := 12
-		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+		st := start(t, q, func(_ context.Context, c preferences.Held, _ func()) error {
 			if failures--; failures >= 0 {
 				return fault.New(fault.Unavailable, fault.ReasonUnavailable, "away")
 			}
@@ -153,11 +153,9 @@ func TestRunner_BeginsToCountAgainAfterProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		q.open(1)
-		q.rows[0].clean.Attempts = 24
-		st := start(t, q, func(_ context.Context, _ preferences.Clean, onTouched func([]events.TouchedList)) error {
-			onTouched(nil)
-			onTouched([]events.TouchedList{{ListID: 1}})
-			onTouched(nil)
+		q.rows[0].held.Attempts = 24
+		st := start(t, q, func(_ context.Context, _ preferences.Held, progressed func()) error {
+			progressed()
 			return errors.New("then it broke")
 		})
 		synctest.Wait()
@@ -172,7 +170,7 @@ func TestRunner_GivesUpAfterTooManyFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		q.open(1)
-		st := start(t, q, func(context.Context, preferences.Clean, func([]events.TouchedList)) error {
+		st := start(t, q, func(context.Context, preferences.Held, func()) error {
 			return errors.New("broken")
 		})
 		<-time.After(time.Hour)
@@ -192,9 +190,9 @@ func TestRunner_GivesUpAgainWhatItCouldNotGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{refusal: errors.New("the database is away")}
 		q.open(2)
-		q.rows[0].clean.Attempts = preferences.MaxAttempts - 1
+		q.rows[0].held.Attempts = preferences.MaxAttempts - 1
 		q.rows[1].next = time.Now().Add(time.Hour)
-		st := start(t, q, func(context.Context, preferences.Clean, func([]events.TouchedList)) error {
+		st := start(t, q, func(context.Context, preferences.Held, func()) error {
 			return errors.New("broken")
 		})
 		synctest.Wait()
@@ -224,7 +222,7 @@ func TestRunner_SaysNothingWhenAnotherOneTookOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		q.open(1)
-		st := start(t, q, func(context.Context, preferences.Clean, func([]events.TouchedList)) error {
+		st := start(t, q, func(context.Context, preferences.Held, func()) error {
 			return fault.New(fault.Aborted, "OPERATION_TAKEN_OVER", "taken over")
 		})
 		synctest.Wait()
@@ -240,7 +238,7 @@ func TestRunner_GivesBackWhatItHoldsWhenItStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		q.open(3)
-		st := start(t, q, func(ctx context.Context, _ preferences.Clean, _ func([]events.TouchedList)) error {
+		st := start(t, q, func(ctx context.Context, _ preferences.Held, _ func()) error {
 			<-ctx.Done()
 			return ctx.Err()
 		})
@@ -262,9 +260,9 @@ func TestRunner_ForgetsFailuresAfterProgressAlsoWhenItStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		q.open(1)
-		q.rows[0].clean.Attempts = 10
-		st := start(t, q, func(ctx context.Context, _ preferences.Clean, onTouched func([]events.TouchedList)) error {
-			onTouched([]events.TouchedList{{ListID: 1}})
+		q.rows[0].held.Attempts = 10
+		st := start(t, q, func(ctx context.Context, _ preferences.Held, progressed func()) error {
+			progressed()
 			<-ctx.Done()
 			return ctx.Err()
 		})
@@ -279,8 +277,8 @@ func TestRunner_GivesNothingUpThatMayHaveMadeProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{}
 		q.open(1)
-		q.rows[0].clean.Attempts = preferences.MaxAttempts - 1
-		st := start(t, q, func(context.Context, preferences.Clean, func([]events.TouchedList)) error {
+		q.rows[0].held.Attempts = preferences.MaxAttempts - 1
+		st := start(t, q, func(context.Context, preferences.Held, func()) error {
 			return fault.New(fault.Unavailable, fault.ReasonOutcomeUnknown, "the answer was lost")
 		})
 		synctest.Wait()
@@ -295,7 +293,7 @@ func TestRunner_WaitsForTheStoreAndLogsAnOutageOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &queue{away: errors.New("connection refused")}
 		q.open(1)
-		st := start(t, q, func(_ context.Context, c preferences.Clean, _ func([]events.TouchedList)) error {
+		st := start(t, q, func(_ context.Context, c preferences.Held, _ func()) error {
 			q.finish(c)
 			return nil
 		})
@@ -318,6 +316,77 @@ func TestRunner_StopsWhileTheStoreIsAway(t *testing.T) {
 		q := &queue{away: errors.New("connection refused")}
 		st := start(t, q, nil)
 		synctest.Wait()
+		st.stop()
+	})
+}
+
+func TestRunner_KeepsTheLeaseOfWorkThatIsSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(1)
+		st := start(t, q, func(_ context.Context, h preferences.Held, _ func()) error {
+			<-time.After(10 * time.Minute)
+			q.finish(h)
+			return nil
+		})
+		<-time.After(10*time.Minute + time.Second)
+		synctest.Wait()
+		require.Zero(t, q.left())
+		require.Equal(t, []operations.Outcome{operations.Succeeded}, st.said(), "nobody claims it a second time")
+		require.InDelta(t, 120, q.renewed, 1, "each third of 15 seconds")
+		st.stop()
+	})
+}
+
+func TestRunner_StopsWorkWhoseLeaseIsLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{thief: true}
+		q.open(1)
+		st := start(t, q, func(ctx context.Context, _ preferences.Held, _ func()) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		<-time.After(6 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []operations.Outcome{operations.TakenOver}, st.said())
+		require.Empty(t, q.returned)
+		st.stop()
+	})
+}
+
+func TestRunner_GoesOnWithoutThePartThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{parts: 1}
+		q.open(1)
+		q.rows[0].held.Attempts = preferences.MaxAttempts - 1
+		st := start(t, q, func(_ context.Context, h preferences.Held, _ func()) error {
+			if h.Attempts > 1 {
+				return errors.New("broken")
+			}
+			q.finish(h)
+			return nil
+		})
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []operations.Outcome{operations.Retried, operations.Succeeded}, st.said())
+		require.Zero(t, q.delays[0], "what is left waits for nothing")
+		st.stop()
+	})
+}
+
+func TestRunner_LeavesOtherKindsToOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := &queue{}
+		q.open(1)
+		q.rows[0].held.Kind = "a kind of a newer release"
+		st := start(t, q, nil)
+		<-time.After(time.Minute)
+		synctest.Wait()
+		require.Empty(t, st.said())
 		st.stop()
 	})
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
@@ -133,18 +132,31 @@ func TestALockedListLeavesTheCleanToTheRunner(t *testing.T) {
 	require.True(t, told[1].Final)
 	require.Equal(t, 2, told[1].Part)
 	require.EqualValues(t, 2, told[1].TotalDeleted)
-	_, found, err := h.store.Claim(t.Context(), "runner", time.Minute)
-	require.NoError(t, err)
+	_, found := h.claim(t, "runner", time.Minute)
 	require.False(t, found, "nothing is left to do")
+}
+
+// claim takes up a clean as the runner does.
+func (h *house) claim(t *testing.T, owner string, lease time.Duration) (preferences.Held, bool) {
+	t.Helper()
+	held, found, err := h.store.Claim(t.Context(), owner, lease, preferences.KindClean, preferences.KindBulkClean)
+	require.NoError(t, err)
+	return held, found
+}
+
+// giveUp is what the runner does with a clean that fails too often.
+func (h *house) giveUp(t *testing.T, held preferences.Held) error {
+	t.Helper()
+	_, err := h.GiveUp(t.Context(), held, errors.New("boom"))
+	return err
 }
 
 // sweepOne is what the runner does.
 func (h *house) sweepOne(t *testing.T) {
 	t.Helper()
-	c, found, err := h.store.Claim(t.Context(), "runner", time.Minute)
-	require.NoError(t, err)
+	c, found := h.claim(t, "runner", time.Minute)
 	require.True(t, found)
-	require.NoError(t, h.Sweep(t.Context(), c, nothing))
+	require.NoError(t, h.Run(t.Context(), c, nothing))
 }
 
 // seed puts the entity into n lists of 3, behind the store's back.
@@ -191,33 +203,22 @@ func TestALargeCleanIsAnnouncedInPartsWithOneEnd(t *testing.T) {
 	require.Equal(t, []string{"a:1", "b:2"}, h.shown(t, "user-77"))
 }
 
-// afterAChunk calls stop when something has been cleaned.
-func afterAChunk(stop func()) func([]events.TouchedList) {
-	return func(touched []events.TouchedList) {
-		if len(touched) > 0 {
-			stop()
-		}
-	}
-}
-
 func TestASweepThatIsCutShortIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	const lists = 2500
 	h.seed(t, lists)
 	h.remove(t, "e1", "x", time.Now())
-	c, _, err := h.store.Claim(t.Context(), "first", 0)
-	require.NoError(t, err)
+	c, _ := h.claim(t, "first", 0)
 	ctx, stop := context.WithCancel(t.Context())
-	err = h.Sweep(ctx, c, afterAChunk(stop))
+	err := h.Run(ctx, c, stop)
 	require.Error(t, err, "it stopped in the middle")
 	require.Equal(t, lists-1000, h.count(t, "select count(*) from preferences where entity_id = 'x'"))
 
-	second, found, err := h.store.Claim(t.Context(), "second", time.Minute)
-	require.NoError(t, err)
+	second, found := h.claim(t, "second", time.Minute)
 	require.True(t, found)
-	require.Equal(t, fault.Aborted, fault.CodeOf(h.Sweep(t.Context(), c, nothing)), "the first one is fenced off")
-	require.NoError(t, h.Sweep(t.Context(), second, nothing))
+	require.Equal(t, fault.Aborted, fault.CodeOf(h.Run(t.Context(), c, nothing)), "the first one is fenced off")
+	require.NoError(t, h.Run(t.Context(), second, nothing))
 	total := 0
 	for _, part := range h.cleaned(t) {
 		total += len(part.Lists)
@@ -257,9 +258,9 @@ func TestAnOperationThatDiedBeforeItsStateIsFinished(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.save(t, "u", "x")
-	c := preferences.Clean{
-		ID: preferences.NewID(), Entity: account("x"), Cause: "operation:1", Actor: "ops", Reorder: true,
-		StateAt: time.Now().UTC().Truncate(time.Microsecond), Owner: "dead", Lease: 0,
+	c := preferences.Cleaning{
+		Held:    preferences.Held{ID: preferences.NewID(), Kind: preferences.KindClean, Cause: "operation:1", Actor: "ops", Owner: "dead"},
+		Targets: []preferences.Target{{Entity: account("x"), StateAt: time.Now().UTC().Truncate(time.Microsecond)}}, Reorder: true,
 	}
 	require.NoError(t, h.store.Update(t.Context(), func(ctx context.Context, tx preferences.Tx) error { return tx.OpenClean(ctx, c) }))
 	h.sweepOne(t)
@@ -271,16 +272,14 @@ func TestACleanThatIsGivenUpSaysWhatItHasNotReached(t *testing.T) {
 	h := open(t)
 	h.seed(t, 2500)
 	h.remove(t, "e1", "x", time.Now())
-	stale, found, err := h.store.Claim(t.Context(), "runner", time.Minute)
-	require.NoError(t, err)
+	stale, found := h.claim(t, "runner", time.Minute)
 	require.True(t, found)
 	ctx, stop := context.WithCancel(t.Context())
-	require.Error(t, h.Sweep(ctx, stale, afterAChunk(stop)), "it is cut short")
-	require.Zero(t, stale.Parts, "what its owner knows is out of date")
+	require.Error(t, h.Run(ctx, stale, stop), "it is cut short")
 	done := h.count(t, "select deleted from operation_steps")
 	require.Positive(t, done)
 
-	require.NoError(t, h.GiveUp(t.Context(), stale, errors.New("boom")))
+	require.NoError(t, h.giveUp(t, stale))
 	told := h.cleaned(t)
 	last := told[len(told)-1]
 	require.Equal(t, len(told), last.Part)
@@ -291,12 +290,11 @@ func TestACleanThatIsGivenUpSaysWhatItHasNotReached(t *testing.T) {
 	require.Equal(t, 1, h.count(t, `select count(*) from operations o join operation_steps s on s.operation_id = o.id where o.state = 'failed'
 		and o.finished_at is not null and o.error->>'message' = 'boom' and o.done = $1 and s.parts = $2`, done, len(told)))
 	require.Zero(t, h.count(t, "select count(*) from deleted_entities where cleaned_at is not null"))
-	_, found, err = h.store.Claim(t.Context(), "runner", time.Minute)
-	require.NoError(t, err)
+	_, found = h.claim(t, "runner", time.Minute)
 	require.False(t, found)
 
-	require.Equal(t, fault.Aborted, fault.CodeOf(h.GiveUp(t.Context(), stale, errors.New("again"))), "once is enough")
-	require.Equal(t, fault.Aborted, fault.CodeOf(h.Sweep(t.Context(), stale, nothing)), "and nobody goes on")
+	require.Equal(t, fault.Aborted, fault.CodeOf(h.giveUp(t, stale)), "once is enough")
+	require.Equal(t, fault.Aborted, fault.CodeOf(h.Run(t.Context(), stale, nothing)), "and nobody goes on")
 	require.Len(t, h.cleaned(t), len(told))
 }
 
@@ -305,10 +303,9 @@ func TestOnlyTheOwnerOfACleanGivesItUp(t *testing.T) {
 	h := open(t)
 	h.seed(t, 1200)
 	h.remove(t, "e1", "x", time.Now())
-	first, _, err := h.store.Claim(t.Context(), "first", 0)
-	require.NoError(t, err)
+	first, _ := h.claim(t, "first", 0)
 	h.sweepOne(t)
-	require.Equal(t, fault.Aborted, fault.CodeOf(h.GiveUp(t.Context(), first, errors.New("boom"))))
+	require.Equal(t, fault.Aborted, fault.CodeOf(h.giveUp(t, first)))
 	require.Equal(t, 1, h.count(t, "select count(*) from operations where state = 'succeeded'"))
 }
 
@@ -318,23 +315,20 @@ func TestACleanKeepsTheAttemptsThatItsOwnerCounts(t *testing.T) {
 	h.seed(t, 1200)
 	h.remove(t, "e1", "x", time.Now())
 	for want := range 3 {
-		c, found, err := h.store.Claim(t.Context(), "runner", time.Minute)
-		require.NoError(t, err)
+		c, found := h.claim(t, "runner", time.Minute)
 		require.True(t, found)
 		require.Equal(t, want+1, c.Attempts)
 		require.NoError(t, h.store.RetryLater(t.Context(), c, 0, errors.New("boom")))
 	}
 	for range 2 { // a process that stops takes its claim back
-		c, _, err := h.store.Claim(t.Context(), "runner", time.Minute)
-		require.NoError(t, err)
+		c, _ := h.claim(t, "runner", time.Minute)
 		require.Equal(t, 4, c.Attempts)
 		c.Attempts--
 		require.NoError(t, h.store.RetryLater(t.Context(), c, 0, errors.New("stopped")))
 	}
-	c, _, err := h.store.Claim(t.Context(), "runner", time.Minute)
-	require.NoError(t, err)
+	c, _ := h.claim(t, "runner", time.Minute)
 	ctx, stop := context.WithCancel(t.Context())
-	require.Error(t, h.Sweep(ctx, c, afterAChunk(stop)))
+	require.Error(t, h.Run(ctx, c, stop))
 	require.NoError(t, h.store.RetryLater(t.Context(), c, 0, errors.New("its owner missed what it achieved")))
 	require.Zero(t, h.count(t, "select attempts from operations"), "progress counts, whoever saw it")
 	h.sweepOne(t)

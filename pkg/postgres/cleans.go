@@ -6,42 +6,90 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/prefsd/prefsd/pkg/events"
-	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
 // cleanRequestJSON is what an operation remembers of the clean that was asked
-// for.
+// for: of one entity, or of many.
 type cleanRequestJSON struct {
+	*targetJSON
+	Entities []targetJSON `json:"entities,omitempty"`
+	Reorder  bool         `json:"reorder"`
+	Deferred bool         `json:"deferred,omitempty"`
+}
+
+type targetJSON struct {
 	EntityType string     `json:"entityType"`
 	EntityID   string     `json:"entityId"`
-	Reorder    bool       `json:"reorder"`
 	StateAt    *time.Time `json:"stateAt,omitempty"`
 }
 
-type cleanResultJSON struct {
-	Deleted int64 `json:"deleted"`
-	Parts   int   `json:"parts"`
+func targetOf(t preferences.Target) targetJSON {
+	out := targetJSON{EntityType: t.Entity.Type, EntityID: t.Entity.ID}
+	if !t.StateAt.IsZero() {
+		out.StateAt = &t.StateAt
+	}
+	return out
 }
 
-// OpenClean implements preferences.Tx.
-func (t *tx) OpenClean(ctx context.Context, cl preferences.Clean) error {
-	in := cleanRequestJSON{EntityType: cl.Entity.Type, EntityID: cl.Entity.ID, Reorder: cl.Reorder}
-	if !cl.StateAt.IsZero() {
-		in.StateAt = &cl.StateAt
+// OpenClean implements preferences.Tx. The entities of a bulk clean wait for
+// their turn; the one of another clean has it from the beginning.
+func (t *tx) OpenClean(ctx context.Context, c preferences.Cleaning) error {
+	in := cleanRequestJSON{Reorder: c.Reorder, Deferred: c.Deferred}
+	first := preferences.Pending
+	types, ids := make([]string, len(c.Targets)), make([]string, len(c.Targets))
+	for i, x := range c.Targets {
+		types[i], ids[i] = x.Entity.Type, x.Entity.ID
+		in.Entities = append(in.Entities, targetOf(x))
+	}
+	if c.Kind == preferences.KindClean {
+		first, in.targetJSON, in.Entities = preferences.Running, &in.Entities[0], nil
 	}
 	request, err := json.Marshal(in)
 	if err != nil {
 		return fmt.Errorf("encode request: %w", err)
 	}
 	var owner *string
-	if cl.Owner != "" {
-		owner = &cl.Owner
+	if c.Owner != "" {
+		owner = &c.Owner
 	}
-	return send(ctx, t.conn, run("opinsert", cl.ID, cl.Entity.Type, cl.Entity.ID, cl.Actor, cl.Cause, string(request), owner, cl.Lease.Seconds()))
+	return send(ctx, t.conn, run("opinsert", c.ID, string(c.Kind), c.Actor, c.Cause, string(request), owner, c.Lease.Seconds(), c.Total, types, ids, string(first)))
+}
+
+// NextClean implements preferences.Tx.
+func (t *tx) NextClean(ctx context.Context, h preferences.Held) (preferences.Clean, error) {
+	c := preferences.Clean{Held: h}
+	found := false
+	err := owned(send(ctx, t.conn, lockOperation(h, &c.Stopping), run("stepbegin", h.ID), stepNow(&c, &found)))
+	if err == nil && !found {
+		err = fmt.Errorf("operation %s is open and has dealt with all its entities", h.ID)
+	}
+	return c, err
+}
+
+func lockOperation(h preferences.Held, stopping *bool) step {
+	return run("oplock", h.ID, h.Epoch).first(nil, stopping)
+}
+
+// stepNow reads the entity that an operation is at.
+func stepNow(c *preferences.Clean, found *bool) step {
+	st := run("stepnow", c.ID)
+	st.read = func(rows pgx.Rows) error {
+		if *found = rows.Next(); !*found {
+			return nil
+		}
+		var at *time.Time
+		err := rows.Scan(&c.Seq, &c.Entity.Type, &c.Entity.ID, &at, &c.Reorder, &c.Begun, &c.Parts, &c.Deleted, &c.Before)
+		if at != nil {
+			c.StateAt = at.UTC()
+		}
+		return err
+	}
+	return st
 }
 
 // Victims implements preferences.Tx.
@@ -89,86 +137,59 @@ func (t *tx) lockLists(ctx context.Context, lists []int64) (locked []int64, gaps
 }
 
 // SaveClean implements preferences.Tx.
-func (t *tx) SaveClean(ctx context.Context, cl preferences.Clean) error {
-	return owned(send(ctx, t.conn, run("stepsave", cl.ID, cl.Parts, cl.Deleted),
-		run("opsave", cl.ID, cl.Epoch, cl.Deleted, cl.Total, cl.Lease.Seconds())))
+func (t *tx) SaveClean(ctx context.Context, c preferences.Clean) (stopping bool, err error) {
+	save := run("opsave", c.ID, c.Epoch, c.Before+c.Deleted, c.Total, c.Lease.Seconds()).first(nil, &stopping)
+	return stopping, owned(send(ctx, t.conn, run("stepsave", c.ID, c.Seq, c.Parts, c.Deleted), save))
 }
 
 // LockClean implements preferences.Tx. It locks in one statement and reads in
 // the next: whoever it waited for may have saved.
-func (t *tx) LockClean(ctx context.Context, cl preferences.Clean) (preferences.Clean, error) {
-	err := send(ctx, t.conn, run("oplock", cl.ID, cl.Epoch), run("step", cl.ID).first(&cl.Entity.Type, &cl.Entity.ID, &cl.Parts, &cl.Deleted))
-	return cl, owned(err)
+func (t *tx) LockClean(ctx context.Context, h preferences.Held) (c preferences.Clean, found bool, err error) {
+	c.Held = h
+	err = owned(send(ctx, t.conn, lockOperation(h, &c.Stopping), stepNow(&c, &found)))
+	return c, found, err
 }
 
-// FinishClean implements preferences.Tx.
-func (t *tx) FinishClean(ctx context.Context, cl preferences.Clean) error {
-	result, err := json.Marshal(cleanResultJSON{cl.Deleted, cl.Parts})
-	if err != nil {
-		return fmt.Errorf("encode result: %w", err)
-	}
-	return owned(send(ctx, t.conn, run("cleaned", cl.Entity.Type, cl.Entity.ID), run("stepsave", cl.ID, cl.Parts, cl.Deleted),
-		run("opfinish", cl.ID, cl.Epoch, "succeeded", string(result), nil, cl.Deleted, cl.Total)))
-}
-
-// FailClean implements preferences.Tx.
-func (t *tx) FailClean(ctx context.Context, cl preferences.Clean, cause error) error {
+// EndClean implements preferences.Tx.
+func (t *tx) EndClean(ctx context.Context, c preferences.Clean, state preferences.OperationState, cause error) error {
 	text, err := encodeCause(cause)
 	if err != nil {
 		return err
 	}
-	return owned(send(ctx, t.conn, run("stepsave", cl.ID, cl.Parts, cl.Deleted),
-		run("opfinish", cl.ID, cl.Epoch, "failed", nil, text, cl.Deleted, cl.Total)))
-}
-
-// owned names the fence that an operation's saves run into when another runner
-// has taken it over.
-func owned(err error) error {
-	if refused(err, "oplock") || refused(err, "opsave") || refused(err, "opfinish") {
-		return fault.New(fault.Aborted, "OPERATION_TAKEN_OVER", "Another runner has taken the operation over.").Because(err)
+	steps := []step{run("stepend", c.ID, c.Seq, c.Parts, c.Deleted, string(state), text)}
+	if state == preferences.Succeeded {
+		steps = append(steps, run("cleaned", c.Entity.Type, c.Entity.ID))
 	}
-	return err
+	return send(ctx, t.conn, steps...)
 }
 
-// encodeCause spells why an operation failed. It stays in the database: it is
-// for operators.
-func encodeCause(cause error) (string, error) {
-	text, err := json.Marshal(map[string]string{"reason": string(fault.ReasonOf(cause)), "message": cause.Error()})
+// AllEnded implements preferences.Tx.
+func (t *tx) AllEnded(ctx context.Context, h preferences.Held) (ended bool, err error) {
+	err = send(ctx, t.conn, run("stepsleft", h.ID).first(&ended))
+	return ended, err
+}
+
+// EndOperation implements preferences.Tx.
+func (t *tx) EndOperation(ctx context.Context, h preferences.Held, state preferences.OperationState, cause error) error {
+	text, err := encodeCause(cause)
 	if err != nil {
-		return "", fmt.Errorf("encode error: %w", err)
+		return err
 	}
-	return string(text), nil
+	if h.Undoing {
+		return owned(send(ctx, t.conn, run("undoend", h.ID, h.Epoch, string(state), text)))
+	}
+	var users int64
+	if err := send(ctx, t.conn, run("stepsum", h.ID).first(&users)); err != nil {
+		return err
+	}
+	return owned(send(ctx, t.conn, run("opfinish", h.ID, h.Epoch, string(state), users, text)))
 }
 
-// Claim takes an open clean that nobody works on; false means that there is
-// none.
-func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration) (preferences.Clean, bool, error) {
-	var cl preferences.Clean
+// CleanedUsers implements preferences.Store.
+func (s *Store) CleanedUsers(ctx context.Context, id uuid.UUID) ([]string, error) {
+	users := []string{}
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		cl = preferences.Clean{Owner: owner, Lease: lease}
-		var stateAt *time.Time
-		var done int64
-		err := send(ctx, c, run("begin"), run("claim", owner, lease.Seconds()).first(
-			&cl.ID, &cl.Epoch, &cl.Attempts, &cl.Cause, &cl.Actor, &cl.Reorder, &stateAt, &done, &cl.Total))
-		if err != nil {
-			return err
-		}
-		if stateAt != nil {
-			cl.StateAt = stateAt.UTC()
-		}
-		return send(ctx, c, run("step", cl.ID).first(&cl.Entity.Type, &cl.Entity.ID, &cl.Parts, &cl.Deleted), run(commit))
+		return send(ctx, c, all(run("cleanedusers", id), &users, pgx.RowTo[string]))
 	})
-	return cl, err == nil && cl.Epoch > 0, err
-}
-
-// RetryLater gives a clean back after a failure, to be tried again after the
-// delay, with its Attempts, unless progress was stored that its owner missed.
-func (s *Store) RetryLater(ctx context.Context, cl preferences.Clean, delay time.Duration, cause error) error {
-	text, err := encodeCause(cause)
-	if err != nil {
-		return err
-	}
-	return s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, run("begin"), run("opretry", cl.ID, cl.Epoch, delay.Seconds(), text, cl.Attempts), run(commit))
-	})
+	return users, err
 }

@@ -142,7 +142,7 @@ func (s *Store) auditedOperations(ctx context.Context, r preferences.AuditRange)
 	st := all(run("auditoperations", r.From, r.Behind.Time, r.Behind.Operation, r.Actor, r.Limit+1), &out, func(row pgx.CollectableRow) (preferences.AuditEvent, error) {
 		var o preferences.AuditOperation
 		var request []byte
-		err := row.Scan(&o.ID, &o.Kind, &o.State, &o.Actor, &o.Time, &request)
+		err := row.Scan(&o.ID, &o.Kind, &o.State, &o.Actor, &o.Time, &request, &o.Call)
 		o.Time, o.Request = o.Time.UTC(), request
 		return preferences.AuditEvent{Operation: &o}, err
 	})

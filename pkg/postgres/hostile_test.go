@@ -14,12 +14,20 @@ import (
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
+// cleaning is an operation for the account x that nobody has begun.
+func cleaning(cause string) preferences.Cleaning {
+	return preferences.Cleaning{
+		Held:    preferences.Held{ID: preferences.NewID(), Kind: preferences.KindClean, Cause: cause, Actor: "ops"},
+		Targets: []preferences.Target{{Entity: account("x")}}, Reorder: true,
+	}
+}
+
 func TestWorkThatRanOutOfTimeHoldsNoLock(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	h.save(t, "u", "a")
 	err := h.store.Update(t.Context(), func(ctx context.Context, tx preferences.Tx) error {
-		if err := tx.OpenClean(ctx, preferences.Clean{ID: preferences.NewID(), Entity: account("x"), Cause: "event:e"}); err != nil {
+		if err := tx.OpenClean(ctx, cleaning("event:e")); err != nil {
 			return err
 		}
 		<-ctx.Done() // whatever it was that took so long
@@ -44,7 +52,7 @@ func TestAListThatIsHeldForLongIsUnavailable(t *testing.T) {
 func TestACleanDoesNotEndForAnEntityThatCameBackMeanwhile(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	first := preferences.Clean{ID: preferences.NewID(), Entity: account("x"), Cause: "operation:1", Actor: "ops", Reorder: true}
+	first := cleaning("operation:1")
 	err := h.store.Update(t.Context(), func(ctx context.Context, tx preferences.Tx) error {
 		if err := tx.OpenClean(ctx, first); err != nil {
 			return err
@@ -58,7 +66,14 @@ func TestACleanDoesNotEndForAnEntityThatCameBackMeanwhile(t *testing.T) {
 		if err := h.store.SetState(ctx, deleted); err != nil {
 			return err
 		}
-		return tx.FinishClean(ctx, first)
+		now, err := tx.NextClean(ctx, first.Held)
+		if err != nil {
+			return err
+		}
+		if err := tx.EndClean(ctx, now, preferences.Succeeded, nil); err != nil {
+			return err
+		}
+		return tx.EndOperation(ctx, first.Held, preferences.Succeeded, nil)
 	})
 	require.NoError(t, err)
 	require.Zero(t, h.count(t, "select count(*) from deleted_entities where cleaned_at is not null"))

@@ -24,10 +24,11 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // house is a service on a database of its own.
 type house struct {
 	*preferences.Service
-	store *postgres.Store
-	url   string
-	trips *trips
-	admin *pgx.Conn
+	store     *postgres.Store
+	announcer preferences.Announcer
+	url       string
+	trips     *trips
+	admin     *pgx.Conn
 }
 
 // trips counts round trips: every batch is one, and so is every plain query.
@@ -78,7 +79,7 @@ func openUnchecked(t *testing.T, url string) *house {
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
-	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer}), store, url, count, admin}
+	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer}), store, announcer, url, count, admin}
 }
 
 var alice = preferences.By{Actor: "alice", RequestID: "r-1"}
@@ -154,7 +155,7 @@ func (h *house) remove(t *testing.T, event, id string, at time.Time) (fresh, ope
 	return fresh, open
 }
 
-func nothing([]events.TouchedList) {}
+func nothing() {}
 
 // findings is what is wrong with what the story left, by every invariant that
 // a database shows. Each story ends with it.

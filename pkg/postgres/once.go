@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -114,31 +114,34 @@ func (w *write) keep(res *preferences.Result) ([]step, error) {
 }
 
 // Repeated implements preferences.Tx. An operation outlives its request: while
-// it is open, the request is under way, whoever works on it.
-func (t *tx) Repeated(ctx context.Context, by preferences.By) (preferences.Cleaned, bool, error) {
+// somebody still waits for it, the request is under way. One that did not succeed
+// is made again, unless its caller was told to look after it.
+func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error) {
 	var kept keptRow
 	found, err := kept.judge(send(ctx, t.conn, keyed(by, &kept)...), by)
 	if err != nil || !found {
-		return preferences.Cleaned{}, false, err
+		return uuid.Nil, err
 	}
-	var state string
-	users := []string{}
-	err = send(ctx, t.conn, run("cleaning", kept.operation).first(&state), all(run("cleanedlists", kept.operation), &users, pgx.RowTo[string]))
+	if kept.operation == nil {
+		return uuid.Nil, errors.New("the key of an operation names a write")
+	}
+	var state preferences.OperationState
+	var deferred bool
+	err = send(ctx, t.conn, run("keptoperation", kept.operation).first(&state, &deferred))
 	switch {
 	case err != nil:
-		return preferences.Cleaned{}, false, err
-	case state == "pending" || state == "running":
-		return preferences.Cleaned{}, false, preferences.InProgress()
-	case state != "succeeded":
-		return preferences.Cleaned{}, false, nil // only successes are kept
+		return uuid.Nil, err
+	case deferred, state == preferences.Succeeded:
+		return *kept.operation, nil
+	case !state.Ended():
+		return uuid.Nil, preferences.InProgress()
+	default:
+		return uuid.Nil, nil
 	}
-	deleted := int64(len(users))
-	slices.Sort(users)
-	return preferences.Cleaned{Deleted: deleted, AffectedUsers: slices.Compact(users)}, true, nil
 }
 
-// KeepClean implements preferences.Tx.
-func (t *tx) KeepClean(ctx context.Context, by preferences.By, operation uuid.UUID) error {
+// KeepOperation implements preferences.Tx.
+func (t *tx) KeepOperation(ctx context.Context, by preferences.By, operation uuid.UUID) error {
 	return send(ctx, t.conn, run("keep", by.Actor, by.Once.Key, by.Once.Fingerprint, nil, nil, nil, operation))
 }
 

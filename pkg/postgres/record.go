@@ -38,8 +38,12 @@ func (s *Store) record(ch preferences.Changes, by preferences.By) ([]step, error
 	if len(ch.Insert) > 0 {
 		steps = append(steps, insertRows(l.ID, ch.Insert, at))
 	}
+	var operation *uuid.UUID
+	if by.Operation != uuid.Nil {
+		operation = &by.Operation
+	}
 	return append(steps,
-		run("change", l.ID, l.Version, at, string(by.Action), by.Actor, by.RequestID, by.Forced, l.Gaps, string(delta)),
+		run("change", l.ID, l.Version, at, string(by.Action), by.Actor, by.RequestID, by.Forced, l.Gaps, string(delta), operation),
 		emitted), nil
 }
 

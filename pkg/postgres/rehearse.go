@@ -48,11 +48,23 @@ func (w *write) dead(ctx context.Context, stored preferences.List, ch preference
 	return dead, userAlive(send(ctx, w.conn, steps...))
 }
 
+// mostHolders is how far holders are counted: what is more takes its time anyway.
+const mostHolders = 1_000_000
+
 // Holders implements preferences.Store.
-func (s *Store) Holders(ctx context.Context, e preferences.Entity) (int64, error) {
+func (s *Store) Holders(ctx context.Context, entities ...preferences.Entity) (int64, error) {
+	types, ids := entityTexts(entities)
 	var n int64
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, run("holders", e.Type, e.ID).first(&n))
+		return send(ctx, c, run("holders", types, ids, mostHolders).first(&n))
 	})
 	return n, err
+}
+
+func entityTexts(entities []preferences.Entity) (types, ids []string) {
+	types, ids = make([]string, len(entities)), make([]string, len(entities))
+	for i, e := range entities {
+		types[i], ids[i] = e.Type, e.ID
+	}
+	return types, ids
 }

@@ -38,13 +38,13 @@ with old as (
     select ctid from idempotency_keys where created_at <= now() - make_interval(secs => $1) limit $2 for update skip locked)) returning 1)
 select count(*) from old
 
--- name: cleaning
--- $1 operation
-select state from operations where id = $1
+-- name: keptoperation
+-- $1 operation: its state, and whether its caller was told not to wait
+select state, coalesce((request->>'deferred')::boolean, false) from operations where id = $1
 
--- name: cleanedlists
--- $1 operation: whom it took an item from, once for each list
-select l.user_id from changes c join preference_lists l using (list_id) where c.operation_id = $1
+-- name: cleanedusers
+-- $1 operation: whom it took something from
+select distinct l.user_id from changes c join preference_lists l using (list_id) where c.operation_id = $1 and c.action = 'clean' order by 1
 
 -- name: head
 -- $1 user, $2 domain: what If-None-Match needs
@@ -111,10 +111,12 @@ where c.changed_at >= $1 and c.changed_at <= $2 and (c.changed_at, c.list_id, c.
 order by c.changed_at desc, c.list_id desc, c.version desc limit $7
 
 -- name: auditoperations
--- $1 from, $2 $3 the time and id to go on behind, $4 actor or empty, $5 limit
-select id, kind, state, actor, created_at, request from operations
-where created_at >= $1 and (created_at, id) < ($2::timestamptz, $3::uuid) and $4::text in ('', actor)
-order by created_at desc, id desc limit $5
+-- $1 from, $2 $3 the time and id to go on behind, $4 actor or empty, $5 limit: that it was called for, cancelled, undone
+select e.id, kind, state, e.actor, e.at, request, e.call from operations o cross join lateral (values
+  (o.id, 'operationCalled', o.actor, o.created_at), (o.id, 'operationCancelled', o.cancelled_by, o.cancelled_at),
+  (o.id, 'operationUndone', o.undone_by, o.undone_at)) e(id, call, actor, at)
+where e.at >= $1 and (e.at, e.id) < ($2::timestamptz, $3::uuid) and $4::text in ('', e.actor)
+order by e.at desc, e.id desc limit $5
 
 -- name: guardhead
 -- $1 list, $2 version read, $3 gaps, $4 time: locks and bumps the head if it is still the one that was read
@@ -167,9 +169,9 @@ select t.id, $1, t.et, t.e, t.p, t.a::jsonb, $7::timestamptz, $7::timestamptz
 from unnest($2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[]) t(id, et, e, p, a)
 
 -- name: change
--- $1 list, $2 version, $3 time, $4 action, $5 actor, $6 request id, $7 forced, $8 gaps, $9 delta
-insert into changes (list_id, version, changed_at, action, actor, request_id, forced, gaps, delta)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb)
+-- $1 list, $2 version, $3 time, $4 action, $5 actor, $6 request id, $7 forced, $8 gaps, $9 delta, $10 operation or null
+insert into changes (list_id, version, changed_at, action, actor, request_id, forced, gaps, delta, operation_id)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb, $10)
 
 -- name: emit
 -- $1 event id, $2 aggregate, $3 key, $4 sequence, $5 type, $6 topic, $7 payload, $8 headers, $9 schema version, $10 key of a
@@ -187,9 +189,15 @@ on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, s
 where d.state_at < excluded.state_at or d.state_at = excluded.state_at
   and (not excluded.deleted or not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8))
 
--- name: statetime
--- $1 type, $2 id: when an operator's state takes effect
-select greatest(now(), (select state_at + interval '1 microsecond' from deleted_entities where entity_type = $1 and entity_id = $2))
+-- name: statetimes
+-- $1 types, $2 ids: when an operator's states take effect, in the order of the entities
+select greatest(now(), d.state_at + interval '1 microsecond') from unnest($1::text[], $2::text[]) with ordinality t(et, e, n)
+left join deleted_entities d on d.entity_type = t.et and d.entity_id = t.e order by t.n
+
+-- name: statelift
+-- $1 type, $2 id, $3 cause, $4 source: takes back the deletion that the cause itself has recorded, and only just
+update deleted_entities set deleted = false, state_at = state_at + interval '1 microsecond', source = $4, cleaned_at = null
+where entity_type = $1 and entity_id = $2 and deleted and source = $3
 
 -- name: seen
 -- $1 consumer, $2 topic, $3 event id, $4 partition, $5 offset, $6 outcome: no row back is a duplicate. A dead letter that is
@@ -200,12 +208,14 @@ on conflict (consumer, topic, event_id) do update
 where i.outcome = 'dead_lettered' and (i.partition, i.kafka_offset) <> (excluded.partition, excluded.kafka_offset) returning true
 
 -- name: opinsert
--- $1 id, $2 type, $3 entity id, $4 actor, $5 cause, $6 request, $7 owner or null, $8 lease in seconds
+-- $1 id, $2 kind, $3 actor, $4 cause, $5 request, $6 owner or null, $7 lease in seconds, $8 total, $9 types, $10 entity ids,
+-- $11 state of its steps
 with o as (
-  insert into operations (id, kind, state, actor, cause, request, owner, lease_until, started_at)
-  select $1, 'cleanEntity', case when $7::text is null then 'pending' else 'running' end, $4, $5, $6::text::jsonb, $7,
-    case when $7::text is null then 'epoch' else clock_timestamp() + make_interval(secs => $8) end, case when $7::text is not null then now() end)
-insert into operation_steps (operation_id, seq, entity_type, entity_id) values ($1, 0, $2, $3)
+  insert into operations (id, kind, state, actor, cause, request, owner, lease_until, started_at, total)
+  select $1, $2, case when $6::text is null then 'pending' else 'running' end, $3, $4, $5::text::jsonb, $6,
+    case when $6::text is null then 'epoch' else clock_timestamp() + make_interval(secs => $7) end, case when $6::text is not null then now() end, $8)
+insert into operation_steps (operation_id, seq, entity_type, entity_id, state)
+select $1, t.n - 1, t.et, t.e, $11 from unnest($9::text[], $10::text[]) with ordinality t(et, e, n)
 
 -- name: victims
 -- $1 type, $2 id: none if the entity is not deleted (any more): that is what ends a clean
@@ -213,8 +223,9 @@ select list_id from preferences where entity_type = $1 and entity_id = $2
   and exists (select 1 from deleted_entities d where d.entity_type = $1 and d.entity_id = $2 and d.deleted) order by list_id
 
 -- name: holders
--- $1 type, $2 id: deleted or not
-select count(*) from preferences where entity_type = $1 and entity_id = $2
+-- $1 types, $2 ids, $3 at most so many: deleted or not
+select count(*) from (
+  select 1 from unnest($1::text[], $2::text[]) t(et, e) join preferences p on p.entity_type = t.et and p.entity_id = t.e limit $3) h
 
 -- name: chunklock
 -- $1 lists: those that nobody else holds, and whether their readers see gaps
@@ -281,46 +292,163 @@ d as (update deleted_entities set cleaned_at = now() where entity_type = '$user'
 select domain, list_id from h order by list_id
 
 -- name: claim
--- $1 owner, $2 lease in seconds: an open clean that nobody works on
-update operations set state = 'running', owner = $1, epoch = epoch + 1, attempts = attempts + 1,
-  lease_until = clock_timestamp() + make_interval(secs => $2), started_at = coalesce(started_at, now())
+-- $1 owner, $2 lease in seconds, $3 kinds: an open operation that nobody works on; cleans before those that only look
+update operations set state = case state when 'compensating' then state else 'running' end, owner = $1, epoch = epoch + 1,
+  attempts = attempts + 1, lease_until = clock_timestamp() + make_interval(secs => $2), started_at = coalesce(started_at, now())
 where id = (
   select id from operations
-  where kind = 'cleanEntity' and state in ('pending', 'running') and lease_until < clock_timestamp() and next_attempt_at <= clock_timestamp()
-  order by next_attempt_at for update skip locked limit 1)
-returning id, epoch, attempts, cause, actor, coalesce((request->>'reorder')::boolean, true), (request->>'stateAt')::timestamptz, done, coalesce(total, 0)
+  where kind = any($3::text[]) and state in ('pending', 'running', 'compensating')
+    and lease_until < clock_timestamp() and next_attempt_at <= clock_timestamp()
+  order by kind in ('reconcile', 'verify'), next_attempt_at for update skip locked limit 1)
+returning id, kind, epoch, attempts, cause, actor, request, done, coalesce(total, 0), cancel_requested, state = 'compensating'
 
--- name: step
--- $1 operation
-select entity_type, entity_id, parts, deleted from operation_steps where operation_id = $1 and seq = 0
+-- name: stepbegin
+-- $1 operation: the first of its entities that is not dealt with, unless it was cancelled
+update operation_steps set state = 'running' where operation_id = $1 and state = 'pending' and seq = (
+    select min(seq) from operation_steps where operation_id = $1 and state in ('pending', 'running'))
+  and not exists (select 1 from operations where id = $1 and cancel_requested)
+
+-- name: stepnow
+-- $1 operation: the entity that it is at, when it was deleted, whether it has begun, and what was removed of those before it
+select s.seq, s.entity_type, s.entity_id, (coalesce(o.request->'entities'->s.seq, o.request)->>'stateAt')::timestamptz,
+  coalesce((o.request->>'reorder')::boolean, true), s.state = 'running', s.parts, s.deleted,
+  (select coalesce(sum(b.deleted), 0)::bigint from operation_steps b where b.operation_id = s.operation_id and b.seq < s.seq)
+from operation_steps s join operations o on o.id = s.operation_id
+where s.operation_id = $1 and s.state in ('pending', 'running') order by s.seq limit 1
 
 -- name: stepsave
--- $1 operation, $2 parts, $3 deleted
-update operation_steps set parts = $2, deleted = $3, affected_users = $3 where operation_id = $1 and seq = 0
+-- $1 operation, $2 number, $3 parts, $4 deleted
+update operation_steps set parts = $3, deleted = $4 where operation_id = $1 and seq = $2
+
+-- name: stepend
+-- $1 operation, $2 number, $3 parts, $4 deleted, $5 state, $6 error
+update operation_steps set parts = $3, deleted = $4, state = $5, error = $6::text::jsonb where operation_id = $1 and seq = $2
+
+-- name: stepsleft
+-- $1 operation
+select not exists (select 1 from operation_steps where operation_id = $1 and state in ('pending', 'running'))
+
+-- name: stepsbegun
+-- $1 operation
+select entity_type, entity_id from operation_steps where operation_id = $1 and state <> 'pending' order by seq
+
+-- name: stepsum
+-- $1 operation: whom it took something from, counted once for each entity, and once altogether
+with c as (
+  select c.delta->'removed'->0->>'entityType' et, c.delta->'removed'->0->>'entityId' e, l.user_id
+  from changes c join preference_lists l using (list_id) where c.operation_id = $1 and c.action = 'clean'),
+s as (
+  update operation_steps s set affected_users = x.n from (select et, e, count(distinct user_id) n from c group by et, e) x
+  where s.operation_id = $1 and s.entity_type = x.et and s.entity_id = x.e)
+select count(distinct user_id) from c
+
+-- name: steps
+-- $1 operation
+select entity_type, entity_id, state, deleted, affected_users, error from operation_steps where operation_id = $1 order by seq
 
 -- name: opsave
--- $1 operation, $2 epoch, $3 done, $4 total, $5 lease in seconds: refused if another runner has it
+-- $1 operation, $2 epoch, $3 done, $4 total, $5 lease in seconds: refused if another runner has it; whether it was cancelled
 with o as (
-  update operations set done = greatest(done, $3), total = $4, attempts = case when $3 > done then 0 else attempts end,
+  update operations set done = greatest(done, $3), total = greatest(total, $4), attempts = case when $3 > done then 0 else attempts end,
     lease_until = clock_timestamp() + make_interval(secs => $5)
-  where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
-select 1 / count(*) from o
+  where id = $1 and epoch = $2 and state in ('pending', 'running') returning cancel_requested)
+select 1 / count(*), coalesce(bool_or(cancel_requested), false) from o
 
 -- name: oplock
 -- $1 operation, $2 epoch: refused as in opsave
-select 1 / count(*) from (
-  select 1 from operations where id = $1 and epoch = $2 and state in ('pending', 'running') for no key update) o
+select 1 / count(*), coalesce(bool_or(cancel_requested), false) from (
+  select cancel_requested from operations where id = $1 and epoch = $2 and state in ('pending', 'running') for no key update) o
+
+-- name: oprenew
+-- $1 operation, $2 epoch, $3 lease in seconds: refused as in opsave
+with o as (
+  update operations set lease_until = clock_timestamp() + make_interval(secs => $3)
+  where id = $1 and epoch = $2 and state in ('running', 'compensating') returning 1)
+select 1 / count(*) from o
 
 -- name: opfinish
--- $1 operation, $2 epoch, $3 state, $4 result, $5 error, $6 done, $7 total: refused as in opsave
-with o as (
-  update operations set state = $3, result = $4::text::jsonb, error = $5::text::jsonb, done = greatest(done, $6), total = $7,
-    finished_at = now(), lease_until = 'epoch', started_at = coalesce(started_at, now())
-  where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
+-- $1 operation, $2 epoch, $3 state, $4 affected users, $5 error: refused as in opsave. What is to be undone goes on; one of
+-- whose entities some were cleaned has succeeded, and says of which it has not
+with s as (select coalesce(sum(deleted), 0)::bigint deleted, bool_or(state = 'succeeded') some from operation_steps where operation_id = $1),
+o as (
+  update operations set error = case when not s.some then $5::text::jsonb end,
+    state = case when compensate then 'compensating' when s.some and $3 = 'failed' then 'succeeded' else $3 end,
+    result = jsonb_build_object('deleted', s.deleted, 'affectedUsers', $4::bigint),
+    done = greatest(done, s.deleted), total = case $3 when 'succeeded' then greatest(done, s.deleted) else greatest(total, done, s.deleted) end,
+    finished_at = case when not compensate then now() end, started_at = coalesce(started_at, now()),
+    lease_until = 'epoch', next_attempt_at = clock_timestamp(), attempts = 0
+  from s where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
 select 1 / count(*) from o
 
 -- name: opretry
 -- $1 operation, $2 epoch, $3 delay in seconds, $4 error, $5 attempts without progress, as its owner knows them
-update operations set state = 'pending', lease_until = 'epoch', next_attempt_at = clock_timestamp() + make_interval(secs => $3),
-  error = $4::text::jsonb, attempts = least(attempts, $5)
+update operations set state = case state when 'compensating' then state else 'pending' end, lease_until = 'epoch',
+  next_attempt_at = clock_timestamp() + make_interval(secs => $3), error = $4::text::jsonb, attempts = least(attempts, $5)
+where id = $1 and epoch = $2 and state in ('running', 'compensating')
+
+-- name: ophandover
+-- $1 operation, $2 epoch, $3 whether its caller, who does not wait any longer, knows of it
+update operations set state = 'pending', owner = null, lease_until = 'epoch',
+  request = case when $3 then request || '{"deferred": true}' else request end
 where id = $1 and epoch = $2 and state = 'running'
+
+-- name: opcancel
+-- $1 operation, $2 whether to undo it too, $3 who wants that: nothing if it is too late
+update operations set cancel_requested = cancel_requested or state in ('pending', 'running'), compensate = compensate or $2,
+  cancelled_by = case when state in ('pending', 'running') then coalesce(cancelled_by, $3) else cancelled_by end,
+  cancelled_at = case when state in ('pending', 'running') then coalesce(cancelled_at, clock_timestamp()) else cancelled_at end,
+  undone_by = case when $2 and not compensate then $3 else undone_by end,
+  undone_at = case when $2 and not compensate then clock_timestamp() + interval '1 microsecond' else undone_at end,
+  state = case when state in ('pending', 'running') then state else 'compensating' end,
+  finished_at = null, attempts = 0, next_attempt_at = least(next_attempt_at, clock_timestamp())
+where id = $1 and (not $2 or kind in ('cleanEntity', 'bulkClean'))
+  and (state in ('pending', 'running') or $2 and state in ('succeeded', 'failed', 'cancelled')) returning true
+
+-- name: operation
+-- $1 id
+select id, kind, state, cause, actor, coalesce(owner, ''), attempts, cancel_requested, done, coalesce(total, 0),
+  undone_by, undo_done, coalesce(undo_total, 0), restored, created_at, started_at, finished_at, error, result, request
+from operations where id = $1
+
+-- name: operationpage
+-- $1 $2 the time and id to go on behind, $3 kind or empty, $4 state or empty, $5 limit
+select id, kind, state, cause, actor, coalesce(owner, ''), attempts, cancel_requested, done, coalesce(total, 0),
+  undone_by, undo_done, coalesce(undo_total, 0), restored, created_at, started_at, finished_at, error, result, request
+from operations where created_at <= $1 and (created_at, id) < ($1::timestamptz, $2::uuid)
+  and $3::text in ('', kind) and $4::text in ('', state)
+order by created_at desc, id desc limit $5
+
+-- name: undobegin
+-- $1 operation, $2 epoch, $3 lists that are left: refused if another runner has it
+with o as (
+  update operations set undo_total = undo_done + $3 where id = $1 and epoch = $2 and state = 'compensating' returning 1)
+select 1 / count(*) from o
+
+-- name: undolists
+-- $1 operation: the lists that its undo has to look at, from its cursor on
+select distinct c.list_id from changes c join operations o on o.id = c.operation_id
+where c.operation_id = $1 and c.action = 'clean' and c.list_id > o.undo_cursor order by 1
+
+-- name: headlock
+-- $1 list
+select user_id, domain from preference_lists where list_id = $1 for no key update
+
+-- name: removals
+-- $1 list, $2 operation: what it took from the list, newest first, and whether readers saw gaps before
+select c.version, coalesce((select b.gaps from changes b where b.list_id = c.list_id and b.version = c.version - 1), false), c.delta
+from changes c where c.list_id = $1 and c.operation_id = $2 and c.action = 'clean' order by c.version desc
+
+-- name: undosave
+-- $1 operation, $2 epoch, $3 list, $4 items put back, $5 lease in seconds: refused as in undobegin
+with o as (
+  update operations set undo_cursor = $3, undo_done = undo_done + 1, restored = restored + $4, attempts = 0,
+    lease_until = clock_timestamp() + make_interval(secs => $5)
+  where id = $1 and epoch = $2 and state = 'compensating' returning 1)
+select 1 / count(*) from o
+
+-- name: undoend
+-- $1 operation, $2 epoch, $3 state, $4 error: refused as in undobegin. One that failed can be undone again.
+with o as (
+  update operations set state = $3, error = $4::text::jsonb, compensate = $3 = 'compensated', finished_at = now(), lease_until = 'epoch'
+  where id = $1 and epoch = $2 and state = 'compensating' returning 1)
+select 1 / count(*) from o

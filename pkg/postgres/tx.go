@@ -14,7 +14,7 @@ import (
 func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences.Tx) error) error {
 	var emitted bool
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		t := &tx{conn: c}
+		t := &tx{store: s, conn: c}
 		if err := send(ctx, c, run("begin")); err != nil {
 			return err
 		}
@@ -32,6 +32,7 @@ func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences
 
 // tx implements preferences.Tx on a connection that is in a transaction.
 type tx struct {
+	store   *Store
 	conn    *pgx.Conn
 	emitted bool
 }
@@ -53,9 +54,13 @@ func (t *tx) Emit(ctx context.Context, m events.Message) error {
 	return send(ctx, t.conn, st)
 }
 
-// StateTime implements preferences.Tx.
-func (t *tx) StateTime(ctx context.Context, e preferences.Entity) (time.Time, error) {
-	var at time.Time
-	err := send(ctx, t.conn, run("statetime", e.Type, e.ID).first(&at))
-	return at.UTC(), err
+// StateTimes implements preferences.Tx.
+func (t *tx) StateTimes(ctx context.Context, entities []preferences.Entity) ([]time.Time, error) {
+	types, ids := entityTexts(entities)
+	var times []time.Time
+	err := send(ctx, t.conn, all(run("statetimes", types, ids), &times, pgx.RowTo[time.Time]))
+	for i := range times {
+		times[i] = times[i].UTC()
+	}
+	return times, err
 }

@@ -168,8 +168,10 @@ func (s snapshot) CleanOperations(context.Context) ([]verify.CleanOperation, err
 		Cause, EntityType, EntityID, State string
 		CreatedAt                          time.Time
 	}
-	err := s.db.Raw(`select o.cause, t.entity_type, t.entity_id, o.state, o.created_at
-		from operations o join operation_steps t on t.operation_id = o.id where o.kind = 'cleanEntity' order by o.created_at`).Scan(&rows).Error
+	// What is pending in an operation that has ended was never begun: there is nothing to say about it.
+	err := s.db.Raw(`select o.cause, t.entity_type, t.entity_id, t.state, o.created_at
+		from operations o join operation_steps t on t.operation_id = o.id
+		where o.kind in ('cleanEntity', 'bulkClean') and (t.state <> 'pending' or o.state in ('pending', 'running')) order by o.created_at`).Scan(&rows).Error
 	out := make([]verify.CleanOperation, len(rows))
 	for i, r := range rows {
 		out[i] = verify.CleanOperation{
@@ -193,7 +195,7 @@ func (s snapshot) Effects(context.Context) ([]verify.Effect, error) {
 			from deleted_entities
 			union all
 			select o.cause, t.entity_type, t.entity_id, false, true from operations o join operation_steps t on t.operation_id = o.id
-			where o.kind = 'cleanEntity') e
+			where o.kind in ('cleanEntity', 'bulkClean')) e
 		left join inbox i on i.event_id = substr(e.cause, length('event:') + 1)
 		where e.cause like 'event:%' group by e.cause, e.entity_type, e.entity_id order by e.cause`, preferences.UserType).Scan(&rows).Error
 	out := make([]verify.Effect, len(rows))

@@ -115,28 +115,12 @@ func (w *write) locked(ctx context.Context, before ...step) (preferences.Result,
 	if err != nil {
 		return preferences.Result{}, err
 	}
-	changes, _, err := w.plan(stored, nil)
+	changes, skipped, err := w.underLock(ctx, stored)
 	if err != nil {
 		return preferences.Result{}, err
 	}
 	if changes.Empty() {
-		return w.nothing(ctx, result(stored, changes, nil))
-	}
-	var dead []preferences.Entity
-	if adds := guards(changes.Insert); adds != nil {
-		adds[1].name = "tombstones"
-		if err := send(ctx, w.conn, adds[0], all(adds[1], &dead, scanEntity)); err != nil {
-			return preferences.Result{}, err
-		}
-	}
-	var skipped []preferences.Entity
-	if len(dead) > 0 {
-		if changes, skipped, err = w.plan(stored, dead); err != nil {
-			return preferences.Result{}, err
-		}
-		if changes.Empty() {
-			return w.nothing(ctx, result(stored, changes, skipped))
-		}
+		return w.nothing(ctx, result(stored, changes, skipped))
 	}
 	res := result(changes.Next, changes, skipped)
 	record, err := w.record(&res, changes)
@@ -147,6 +131,25 @@ func (w *write) locked(ctx context.Context, before ...step) (preferences.Result,
 	err = send(ctx, w.conn, append([]step{guardHead(stored, changes)}, record...)...)
 	w.wrote = err == nil
 	return res, err
+}
+
+// underLock decides about a list whose lock is held. What it adds is looked up
+// once its buckets are held too; deleted entities are left out.
+func (w *write) underLock(ctx context.Context, stored preferences.List) (preferences.Changes, []preferences.Entity, error) {
+	changes, _, err := w.plan(stored, nil)
+	if err != nil || changes.Empty() {
+		return changes, nil, err
+	}
+	adds := guards(changes.Insert)
+	if adds == nil {
+		return changes, nil, nil
+	}
+	var dead []preferences.Entity
+	adds[1].name = "tombstones"
+	if err := send(ctx, w.conn, adds[0], all(adds[1], &dead, scanEntity)); err != nil || len(dead) == 0 {
+		return changes, nil, err
+	}
+	return w.plan(stored, dead)
 }
 
 // lock begins a transaction, locks the head and reads the list. Locking and

@@ -17,7 +17,7 @@ func TestALargePartIsCutAndEndsOnce(t *testing.T) {
 	for i := range touched {
 		touched[i] = events.TouchedList{UserID: strings.Repeat("\x01", 250) + fmt.Sprintf("%05d", i), Domain: "accounts", ListID: int64(i), Version: 2}
 	}
-	c := Clean{Entity: Entity{"account", "x"}, Cause: "event:e", Parts: 3, Deleted: 10}
+	c := Clean{Held: Held{Cause: "event:e"}, Target: Target{Entity: Entity{"account", "x"}}, Parts: 3, Deleted: 10}
 	messages, err := Announcer{CleanedTopic: "cleaned"}.Cleaned(&c, touched, Complete, start)
 	require.NoError(t, err)
 	require.Greater(t, len(messages), 1)

@@ -25,19 +25,30 @@ type AuditQuery struct {
 	Token    string
 }
 
-// AuditEvent is a change of a list, or the beginning of an operation.
+// AuditEvent is a change of a list, or what somebody asked of an operation.
 type AuditEvent struct {
 	Change    *Change
 	Operation *AuditOperation
 }
 
-// AuditOperation is an operation as it stands now.
+// AuditOperation is an operation as it stands now, and a call that concerned it.
 type AuditOperation struct {
 	ID                 uuid.UUID
+	Call               OperationCall
 	Kind, State, Actor string
-	Time               time.Time // when it was called for
+	Time               time.Time // of the call
 	Request            json.RawMessage
 }
+
+// OperationCall is what somebody asks of an operation.
+type OperationCall string
+
+// Calls.
+const (
+	OperationCalled    OperationCall = "operationCalled"
+	OperationCancelled OperationCall = "operationCancelled"
+	OperationUndone    OperationCall = "operationUndone"
+)
 
 // AuditPage is a part of the audit events.
 type AuditPage struct {

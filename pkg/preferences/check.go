@@ -30,10 +30,13 @@ func (s *Service) CheckClean(e Entity) error {
 		wrong = v.err()
 	}
 	if !s.domains.HasEntityType(e.Type) {
-		unknown = fault.New(fault.Unprocessable, fault.ReasonUnknownEntityType, "No domain lists entities of this type.").
-			Violating(fault.Violation{Field: "entityType", Description: "must be the entity type of a configured domain"})
+		unknown = unknownEntityType(fault.Violation{Field: "entityType", Description: "must be the entity type of a configured domain"})
 	}
 	return fault.Join(wrong, unknown)
+}
+
+func unknownEntityType(where ...fault.Violation) error {
+	return fault.New(fault.Unprocessable, fault.ReasonUnknownEntityType, "No domain lists entities of this type.").Violating(where...)
 }
 
 func (s *Service) wantedOf(domain string, in []Input) ([]Wanted, error) {

@@ -1,14 +1,6 @@
 package preferences
 
-import (
-	"time"
-
-	"github.com/google/uuid"
-)
-
-// MaxAttempts is how often in a row a clean may be claimed without progress
-// before it is given up.
-const MaxAttempts = 25
+import "time"
 
 // Ending says what a part of a clean's announcement comes to.
 type Ending int
@@ -17,25 +9,39 @@ type Ending int
 const (
 	Underway   Ending = iota // more parts follow
 	Complete                 // the last part: every list was reached
-	Incomplete               // the last part of a clean that was given up
+	Incomplete               // the last part of a clean that was given up or cancelled
 )
 
-// Clean is the work of taking one deleted entity out of every list: an
-// operation of kind cleanEntity, as far as it has come.
-type Clean struct {
-	ID      uuid.UUID
-	Entity  Entity
-	Cause   string // "event:<id>" or "operation:<id>": named in history and events
-	Actor   string // who asked
-	Reorder bool   // false leaves the remaining numbers as they are, with a gap
+// Cleaning is an operation that takes entities out of every list, before it has
+// begun.
+type Cleaning struct {
+	Held
+	Targets  []Target
+	Reorder  bool // false leaves the remaining numbers as they are, with a gap
+	Deferred bool // whoever calls for it does not wait
+}
+
+// Target is one entity to clean.
+type Target struct {
+	Entity Entity
 	// StateAt is when the entity counts as deleted, if the clean itself has to
 	// record that (an operator's); zero if an event has recorded it before.
-	StateAt  time.Time
-	Owner    string        // who runs it; empty: nobody yet
-	Epoch    int64         // fences an owner that lost its lease
-	Lease    time.Duration // how long an owner may be silent
-	Attempts int           // claims without progress, this one included
-	Parts    int           // preferences.cleaned events so far
-	Deleted  int64         // items removed so far
-	Total    int64         // lists that held the entity when it was first looked at
+	StateAt time.Time
+}
+
+// Clean is the work on one entity of an operation, as far as it has come.
+type Clean struct {
+	Held
+	Target
+	Seq     int // which of the operation's entities
+	Reorder bool
+	Begun   bool
+	Before  int64 // items that the operation has removed of other entities
+	Parts   int   // preferences.cleaned events of this entity so far
+	Deleted int64 // items of this entity removed so far
+}
+
+// clean is the work on one entity of an operation that has just been made.
+func (c Cleaning) clean(seq int) Clean {
+	return Clean{Held: c.Held, Target: c.Targets[seq], Seq: seq, Reorder: c.Reorder, Begun: true}
 }

@@ -23,6 +23,7 @@ type Service struct {
 
 	requireCondition bool
 	replica          *replica // nil: there is none
+	patience         time.Duration
 }
 
 // Options are what a Service is made of; Store is the only one without a
@@ -34,6 +35,7 @@ type Options struct {
 	RequireCondition bool             // writes without a precondition are refused
 	Now              func() time.Time // default: time.Now
 	Replica          Reader           // of the store; nil: there is none
+	Patience         time.Duration    // how long a request waits for its clean; default 10 s
 }
 
 // New returns the use cases over a store.
@@ -44,7 +46,13 @@ func New(o Options) *Service {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Service{store: o.Store, domains: o.Domains, announcer: o.Announcer, now: o.Now, requireCondition: o.RequireCondition}
+	if o.Patience == 0 {
+		o.Patience = 10 * time.Second
+	}
+	s := &Service{
+		store: o.Store, domains: o.Domains, announcer: o.Announcer, now: o.Now,
+		requireCondition: o.RequireCondition, patience: o.Patience,
+	}
 	if o.Replica != nil {
 		s.replica = &replica{Reader: o.Replica, now: o.Now}
 	}

@@ -40,6 +40,8 @@ type By struct {
 	Strict      bool   // adding a deleted entity is an error instead of being skipped
 	Rehearsed   bool   // nothing is written
 	Once        *Once  // the write happens once, however often it is sent; nil: each time
+
+	Operation uuid.UUID // that the write is part of; Nil: none
 }
 
 // Decide computes the list that a writer wants from the one that is stored. It
@@ -84,8 +86,8 @@ type Store interface {
 	// one that is rehearsed has the items as they would be, and the version and the
 	// time of the list as it is: a tag that the write itself can be held to.
 	Write(ctx context.Context, key Key, by By, decide Decide) (Result, error)
-	// Holders counts the lists that hold an entity.
-	Holders(ctx context.Context, e Entity) (int64, error)
+	// Holders counts the items of entities in all lists, to a million.
+	Holders(ctx context.Context, entities ...Entity) (int64, error)
 	// Update runs fn in one READ COMMITTED transaction. It may run fn again, so
 	// fn assigns results and makes no network call.
 	Update(ctx context.Context, fn func(context.Context, Tx) error) error
@@ -94,6 +96,23 @@ type Store interface {
 	// than the known one, or of a delivery that the inbox has seen, changes
 	// nothing.
 	SetState(ctx context.Context, s State) error
+	// LiftState takes back that an entity is deleted if that is what the cause has
+	// recorded, and nobody anything since.
+	LiftState(ctx context.Context, e Entity, cause, source string) error
+	// Operation reads an operation with all that it has done.
+	Operation(ctx context.Context, id uuid.UUID) (Operation, error)
+	// Operations reads outlines of operations, newest first, and says whether
+	// there are more behind them.
+	Operations(ctx context.Context, r OperationRange) (found []Operation, more bool, err error)
+	// StopOperation asks for the end of an operation, or for its undo, and says
+	// whether it was in time.
+	StopOperation(ctx context.Context, id uuid.UUID, actor string, undo bool) (bool, error)
+	// HandOver lets go of an operation whose caller does not wait any longer: told
+	// says that it will look after the operation itself.
+	HandOver(ctx context.Context, h Held, told bool) error
+	// CleanedUsers returns those whom a clean took something from, sorted, each
+	// once.
+	CleanedUsers(ctx context.Context, id uuid.UUID) ([]string, error)
 }
 
 // Tx is a transaction of Update.
@@ -102,19 +121,22 @@ type Tx interface {
 	Seen(ctx context.Context, d Delivery, outcome Outcome) (fresh bool, err error)
 	// Emit puts an event into the outbox.
 	Emit(ctx context.Context, m events.Message) error
-	// StateTime is the time at which an operator's state of the entity takes
+	// StateTimes are the times at which an operator's states of the entities take
 	// effect: now, and after every state that is known.
-	StateTime(ctx context.Context, e Entity) (time.Time, error)
-	// Repeated returns what an earlier request with the same key has cleaned; done
-	// is false if there was none that succeeded. Until the transaction ends nobody
-	// else gets past it with the key. A request that is still under way is Aborted,
-	// one that meant something else is Unprocessable.
-	Repeated(ctx context.Context, by By) (earlier Cleaned, done bool, err error)
-	// KeepClean remembers that the request with the key is the operation.
-	KeepClean(ctx context.Context, by By, operation uuid.UUID) error
-	// OpenClean inserts the operation that stands for a clean; with an owner, it
-	// holds the lease.
-	OpenClean(ctx context.Context, c Clean) error
+	StateTimes(ctx context.Context, entities []Entity) ([]time.Time, error)
+	// Repeated returns the operation of an earlier request with the same key that
+	// succeeded, or whose caller was told not to wait; Nil if there was none. Until
+	// the transaction ends nobody else gets past it with the key. A request that is
+	// still under way is Aborted, one that meant something else is Unprocessable.
+	Repeated(ctx context.Context, by By) (uuid.UUID, error)
+	// KeepOperation remembers that the request with the key is the operation.
+	KeepOperation(ctx context.Context, by By, operation uuid.UUID) error
+	// OpenClean inserts an operation; with an owner, it holds the lease.
+	OpenClean(ctx context.Context, c Cleaning) error
+	// NextClean returns the entity that an operation has to deal with now, and
+	// marks it as begun. It fails with Aborted when another runner has taken the
+	// operation over, like everything below that is given a Clean or a Held.
+	NextClean(ctx context.Context, h Held) (Clean, error)
 	// Victims returns the lists that hold a deleted entity, ascending; none if
 	// the entity is not deleted (any more).
 	Victims(ctx context.Context, e Entity) ([]int64, error)
@@ -125,19 +147,26 @@ type Tx interface {
 	// EraseUser removes the lists of a deleted user with all that is known about
 	// them; erased is false if the user is not deleted (any more).
 	EraseUser(ctx context.Context, userID string) (lists []events.ErasedList, erased bool, err error)
-	// SaveClean stores the clean's Parts and Deleted and renews its lease. It
-	// fails with Aborted when another runner has taken the clean over.
-	SaveClean(ctx context.Context, c Clean) error
-	// LockClean returns the clean with the Parts and Deleted that are stored, and
-	// keeps others from changing them. It fails like SaveClean.
-	LockClean(ctx context.Context, c Clean) (Clean, error)
-	// FailClean stores the clean's Parts and Deleted and marks its operation as
-	// failed; its entity does not count as cleaned. The cause's text is for
-	// operators. It fails like SaveClean.
-	FailClean(ctx context.Context, c Clean, cause error) error
-	// FinishClean marks the clean's operation as succeeded and its entity as
-	// cleaned. It fails like SaveClean.
-	FinishClean(ctx context.Context, c Clean) error
+	// SaveClean stores the clean's Parts and Deleted and renews its lease; it says
+	// whether the operation was cancelled.
+	SaveClean(ctx context.Context, c Clean) (stopping bool, err error)
+	// LockClean returns the entity that an operation is at, as it is stored, and
+	// keeps others from changing it; found is false if there is none left.
+	LockClean(ctx context.Context, h Held) (c Clean, found bool, err error)
+	// EndClean stores the clean's Parts and Deleted and how it ended. Only an entity
+	// whose clean succeeded counts as cleaned. The cause's text is for operators.
+	EndClean(ctx context.Context, c Clean, state OperationState, cause error) error
+	// AllEnded says whether the operation has dealt with all its entities.
+	AllEnded(ctx context.Context, h Held) (bool, error)
+	// EndOperation counts what the operation has done and marks it as ended; or as
+	// compensating, where an undo was asked for meanwhile.
+	EndOperation(ctx context.Context, h Held, state OperationState, cause error) error
+	// Touched returns the entities that an operation has begun to clean, and the
+	// lists that its undo has still to look at.
+	Touched(ctx context.Context, h Held) (entities []Entity, lists []int64, err error)
+	// PutBack gives a list back what the operation took from it, as far as the list
+	// allows, and saves how far the undo is.
+	PutBack(ctx context.Context, h Held, by By, list int64) error
 }
 
 // Outcome says what became of a consumed event.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -17,7 +16,7 @@ const cleanGone = `{"entityId":"gone","entityType":"account"}`
 
 // abandoned is a clean with the key "clean" whose caller left when half of it
 // was done, in the hands of the runner.
-func abandoned(w *world) preferences.Clean {
+func abandoned(w *world) preferences.Held {
 	w.Helper()
 	for _, user := range []string{"bob", "alice"} {
 		w.as(user).save("a", "gone")
@@ -40,7 +39,7 @@ func abandoned(w *world) preferences.Clean {
 	require.NoError(w, held.Rollback())
 	_, err = w.db.ExecContext(w.Context(), "update operations set lease_until = 'epoch'")
 	require.NoError(w, err)
-	open, found, err := w.store.Claim(w.Context(), "runner", time.Minute)
+	open, found, err := w.store.Claim(w.Context(), "runner", time.Minute, preferences.KindClean)
 	require.NoError(w, err)
 	require.True(w, found)
 	return open
@@ -50,7 +49,7 @@ func abandoned(w *world) preferences.Clean {
 // operation, which others carry on.
 func TestACleanWhoseCallerLeftIsAnsweredWhenItIsDone(t *testing.T) {
 	w := begin(t)
-	require.NoError(t, w.prefs.Sweep(t.Context(), abandoned(w), func([]events.TouchedList) {}))
+	require.NoError(t, w.prefs.Run(t.Context(), abandoned(w), func() {}))
 	w.unchanged(func() {
 		res := w.system().send(http.MethodPost, "/preferences:cleanOrphaned", cleanGone, keyHeader, "clean").is(http.StatusOK)
 		require.JSONEq(t, `{"deleted":2,"affectedUsers":["alice","bob"],"reordered":true}`, res.text)
@@ -59,7 +58,9 @@ func TestACleanWhoseCallerLeftIsAnsweredWhenItIsDone(t *testing.T) {
 
 func TestACleanThatFailedIsTriedAgainUnderItsKey(t *testing.T) {
 	w := begin(t)
-	require.NoError(t, w.prefs.GiveUp(t.Context(), abandoned(w), errors.New("given up")))
+	ended, err := w.prefs.GiveUp(t.Context(), abandoned(w), errors.New("given up"))
+	require.NoError(t, err)
+	require.True(t, ended)
 	send := func() string {
 		return w.system().send(http.MethodPost, "/preferences:cleanOrphaned", cleanGone, keyHeader, "clean").is(http.StatusOK).text
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/precondition"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/services/api/middleware"
@@ -131,6 +132,9 @@ func (s *server) cleanOrphaned(c echo.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if done.Ongoing != nil {
+		return fault.New(fault.Deadline, fault.ReasonDeadlineExceeded, "The clean takes longer than a request may; it goes on in the background.")
 	}
 	return answer(c, http.StatusOK, cleanedJSON{Deleted: done.Deleted, AffectedUsers: done.AffectedUsers, Reordered: in.reorder()})
 }

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/prefsd/prefsd/pkg/operations"
+	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
 // metrics are what a consumer shows to the outside. No label holds anything
@@ -74,8 +75,8 @@ func (m *metrics) record(s Sample) {
 	}
 }
 
-func (m *metrics) turned(kind string, o operations.Outcome) {
-	m.operations.Add(context.Background(), 1, metric.WithAttributes(attribute.String("kind", kind), attribute.String("outcome", string(o))))
+func (m *metrics) turned(kind preferences.OperationKind, o operations.Outcome) {
+	m.operations.Add(context.Background(), 1, metric.WithAttributes(attribute.String("kind", string(kind)), attribute.String("outcome", string(o))))
 }
 
 func (m *metrics) failed(stage string) {

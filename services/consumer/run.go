@@ -133,7 +133,10 @@ func (p *process) outlet(client *kafka.Client) (*postgres.Outlet, error) {
 // consuming is the runner and, if anybody announces events, the group.
 func (p *process) consuming(ctx context.Context, store *postgres.Store, client *kafka.Client) ([]part, error) {
 	prefs := preferences.New(preferences.Options{Store: store, Domains: p.domains, Announcer: p.announcer()})
-	runner := operations.NewRunner(operations.Options{Store: store, Sweeper: prefs, Owner: owner(), Log: p.log, Observe: p.metrics.turned})
+	runner := operations.NewRunner(operations.Options{
+		Store: store, Owner: owner(), Log: p.log, Observe: p.metrics.turned,
+		Works: map[preferences.OperationKind]operations.Work{preferences.KindClean: prefs, preferences.KindBulkClean: prefs},
+	})
 	consumer, err := New(Options{
 		Preferences: prefs, Domains: p.domains, UserEvents: p.cfg.Topics.UserEvents, Store: store, Group: p.cfg.Group, DeadLetters: p.cfg.Topics.DeadLetters,
 		Log: p.log, Sweep: runner.Poke, Record: p.metrics.record,

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/operations"
+	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
 // run starts a runner; stop ends it and waits.
@@ -16,7 +17,8 @@ func (h *house) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	runner := operations.NewRunner(operations.Options{
-		Store: h.store, Sweeper: h.prefs, Owner: "runner-" + t.Name(), Log: slog.New(slog.DiscardHandler),
+		Store: h.store, Owner: "runner-" + t.Name(), Log: slog.New(slog.DiscardHandler),
+		Works: map[preferences.OperationKind]operations.Work{preferences.KindClean: h.prefs, preferences.KindBulkClean: h.prefs},
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(ctx) }()
