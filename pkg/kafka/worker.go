@@ -57,7 +57,7 @@ func (w *worker) run(values, ended context.Context) {
 // read returns the next records, after finding out where they are if need be.
 func (w *worker) read(ctx context.Context) (fetched, error) {
 	if w.next < 0 {
-		first, _, err := w.bounds(ctx)
+		first, _, err := w.g.cfg.Client.bounds(ctx, w.at)
 		if err != nil {
 			return fetched{}, err
 		}
@@ -175,7 +175,7 @@ func (w *worker) hung(ctx context.Context, r Record) {
 // reset finds another offset when the log does not reach to the current one:
 // retention ran past it, or the topic was made anew.
 func (w *worker) reset(ctx context.Context) error {
-	first, last, err := w.bounds(ctx)
+	first, last, err := w.g.cfg.Client.bounds(ctx, w.at)
 	if err != nil {
 		return err
 	}
@@ -200,29 +200,6 @@ func (w *worker) restart(ctx context.Context, first int64) {
 // errMovingLog is what a leader says whose log ends before the group's offset,
 // while another look finds the offset there: a leader that is catching up.
 var errMovingLog = errors.New("the log's bounds are changing")
-
-func (w *worker) bounds(ctx context.Context) (first, last int64, err error) {
-	r, err := w.g.cfg.Client.requests(requestTimeout).ListOffsets(ctx, &kafkago.ListOffsetsRequest{
-		Topics: map[string][]kafkago.OffsetRequest{
-			w.at.topic: {kafkago.FirstOffsetOf(w.at.partition), kafkago.LastOffsetOf(w.at.partition)},
-		},
-	})
-	if err != nil {
-		return 0, 0, errors.Join(errNoBounds, err)
-	}
-	for _, p := range r.Topics[w.at.topic] {
-		if p.Partition != w.at.partition {
-			continue
-		}
-		if p.Error != nil {
-			return 0, 0, errors.Join(errNoBounds, p.Error)
-		}
-		return p.FirstOffset, p.LastOffset, nil
-	}
-	return 0, 0, errNoBounds
-}
-
-var errNoBounds = errors.New("the broker does not say where the log begins and ends")
 
 func (w *worker) fetchFailed(ctx context.Context, err error) {
 	stage := StageFetch

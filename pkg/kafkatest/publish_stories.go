@@ -178,3 +178,38 @@ func keepsTopics(t *testing.T, b Broker) {
 	_, err = c.EnsureTopics(t.Context(), []kafka.TopicSpec{{Name: other, Partitions: 1, ReplicationFactor: 99}})
 	require.ErrorContains(t, err, "create topic "+other)
 }
+
+func scansTopics(t *testing.T, b Broker) {
+	t.Helper()
+	topic := Topic(t, b, 3)
+	c := Client(t, b, topic)
+	msgs := messages(topic, 10, 300, 0)
+	publisher := kafka.NewPublisher(c, kafka.PublisherConfig{BatchRecords: 20})
+	publishAll(t, publisher, msgs)
+	got := map[int32][]string{}
+	scan := func(from kafka.Offsets) int {
+		clear(got)
+		n := 0
+		require.NoError(t, c.Scan(t.Context(), topic, from, func(r kafka.Record) error {
+			if n++; n == 1 {
+				publishAll(t, publisher, messages(topic, 10, 50, len(msgs)))
+			}
+			got[int32(r.Partition)] = append(got[int32(r.Partition)], string(r.Value))
+			return nil
+		}))
+		return n
+	}
+	require.Equal(t, 300, scan(nil))
+	require.Equal(t, expected(t, msgs, 3), got)
+	first, end, err := c.Bounds(t.Context(), topic)
+	require.NoError(t, err)
+	require.Equal(t, kafka.Offsets{0: 0, 1: 0, 2: 0}, first)
+	require.EqualValues(t, 350, end[0]+end[1]+end[2])
+	require.Zero(t, scan(end))
+	deleteRecords(t, b, topic, 30)
+	require.Equal(t, int(end[0])-30+1, scan(kafka.Offsets{0: 7, 1: end[1], 2: end[2] - 1}), "what the log no longer has is passed over")
+
+	stop := errors.New("enough")
+	require.ErrorIs(t, c.Scan(t.Context(), topic, nil, func(kafka.Record) error { return stop }), stop)
+	require.ErrorIs(t, c.Scan(t.Context(), Name("topic"), nil, func(kafka.Record) error { return nil }), kafka.ErrNoTopic)
+}

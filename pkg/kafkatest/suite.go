@@ -67,6 +67,7 @@ func stories() []story {
 		{"a revoked partition finishes its record first", finishesBeforeRevoke},
 		{"new partitions are found", findsNewPartitions},
 		{"topics are created and never changed", keepsTopics},
+		{"a scan ends where the topic ended when it began", scansTopics},
 		{"kcat reads what is published and is read", understandsKcat},
 	}
 }

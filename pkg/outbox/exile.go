@@ -75,6 +75,23 @@ func (e *exiles) block(it item) {
 	e.blocked[it.subject] = it.event
 }
 
+// decide carries out what operators have decided about rows in quarantine.
+// Between two rounds nothing of a blocked subject is on its way that comes after
+// its rows in quarantine. Inside a backlog its later rows would be: they are
+// listed, and these could not join them in their place.
+func (l *leader) decide(ctx context.Context) error {
+	ctx, cancel := context.WithDeadline(ctx, l.deadline)
+	defer cancel()
+	settled, err := l.turn().Decide(ctx, l.r.cfg.Batch)
+	if err != nil {
+		return err
+	}
+	l.wishes.Decisions = false // until the next save says so
+	l.poked = l.poked || settled > 0
+	l.r.noteDecided(ctx, settled)
+	return nil
+}
+
 // exile moves rows into quarantine.
 func (l *leader) exile(ctx context.Context, out exiles) error {
 	if len(out.rows) == 0 {

@@ -44,6 +44,8 @@ type leader struct {
 	fresh    int       // deliveries of the last read that are under way
 	patience time.Time // the next read waits for those, but not longer
 
+	wishes Wishes // of operators, as of the last save
+
 	publishing context.Context // ends when deliveries must
 	cut        context.CancelFunc
 	deliveries chan delivery
@@ -118,13 +120,27 @@ func (l *leader) lead(ctx context.Context) error {
 // errReleased ends a term as it should.
 var errReleased = errors.New("released")
 
+// errPaused ends a term because an operator wants nothing to be published.
+var errPaused = errors.New("paused by an operator")
+
+// stopping says why the term is to end in good order, or nil.
+func (l *leader) stopping(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return errReleased
+	case l.wishes.Pause:
+		return errPaused
+	}
+	return nil
+}
+
 func (l *leader) step(ctx, db context.Context, now time.Time) error {
-	stopping := ctx.Err() != nil
+	stopping := l.stopping(ctx)
 	switch {
 	case due(l.deadline, now):
 		return errLapsed
-	case stopping && l.underway == 0:
-		return l.release(db, errReleased)
+	case stopping != nil && l.underway == 0:
+		return l.release(db, stopping)
 	case due(l.saveAt(), now):
 		return l.save(db)
 	}
@@ -136,10 +152,12 @@ func (l *leader) step(ctx, db context.Context, now time.Time) error {
 	default:
 	}
 	switch {
-	case stopping:
+	case stopping != nil:
 		l.drain(now)
 	case l.yields(now):
 		return l.release(db, errYielded)
+	case l.wishes.Decisions && l.win == nil:
+		return l.decide(db)
 	case due(l.resumeAt(), now):
 		return l.resume(db, l.lanes.next())
 	case due(l.readAt(), now):
@@ -214,10 +232,12 @@ func (l *leader) yields(now time.Time) bool {
 func (l *leader) wait(ctx, db context.Context, now time.Time) error {
 	next := earliest(l.saveAt(), l.deadline)
 	done, poke := ctx.Done(), l.r.poke
-	if ctx.Err() == nil {
+	if l.stopping(ctx) == nil {
 		next = earliest(next, l.resumeAt(), l.readAt())
 	} else {
 		next = earliest(next, l.stopBy)
+	}
+	if ctx.Err() != nil {
 		done = nil
 	}
 	if l.poked {
@@ -253,7 +273,7 @@ func (l *leader) save(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
 	before := time.Now()
-	err := l.turn().Save(ctx, l.ledger.cursor, l.r.cfg.Lease)
+	wishes, err := l.turn().Save(ctx, l.ledger.cursor, l.r.cfg.Lease)
 	switch {
 	case err != nil && due(l.deadline, time.Now()):
 		return fmt.Errorf("%w: %w", errLapsed, err)
@@ -263,6 +283,7 @@ func (l *leader) save(ctx context.Context) error {
 	l.deadline = before.Add(certain(l.r.cfg.Lease))
 	l.lastSave = time.Now() // not before: saves that take longer than their interval would leave time for nothing else
 	l.ledger.saved()
+	l.wishes = wishes
 	return nil
 }
 

@@ -19,6 +19,7 @@ type metrics struct {
 	quarantined   metric.Int64ObservableGauge
 	brokerAway    metric.Int64ObservableGauge
 	needsReanchor metric.Int64ObservableGauge
+	paused        metric.Int64ObservableGauge
 }
 
 // lagBuckets are around the milliseconds of a good day and reach to an outage.
@@ -26,7 +27,7 @@ var lagBuckets = []float64{.001, .002, .003, .005, .01, .02, .05, .1, .25, .5, 1
 
 func newMetrics(meter metric.Meter, r *Relay) (*metrics, error) {
 	m := &metrics{}
-	var errs [8]error
+	var errs [9]error
 	m.lag, errs[0] = meter.Float64Histogram("prefs_outbox_delivery_lag_seconds", metric.WithUnit("s"),
 		metric.WithDescription("Time from writing an event to its acknowledgement by the broker."),
 		metric.WithExplicitBucketBoundaries(lagBuckets...))
@@ -44,6 +45,8 @@ func newMetrics(meter metric.Meter, r *Relay) (*metrics, error) {
 		metric.WithDescription("1 while the leader gets no answer from the broker."))
 	m.needsReanchor, errs[7] = meter.Int64ObservableGauge("prefs_relay_needs_reanchor",
 		metric.WithDescription("1 while nothing is published until an operator anchors the cursor anew."))
+	m.paused, errs[8] = meter.Int64ObservableGauge("prefs_relay_paused",
+		metric.WithDescription("1 while nothing is published because an operator wants that."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -51,7 +54,7 @@ func newMetrics(meter metric.Meter, r *Relay) (*metrics, error) {
 	m.registration, err = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		m.observe(o, r)
 		return nil
-	}, m.leader, m.oldest, m.quarantined, m.brokerAway, m.needsReanchor)
+	}, m.leader, m.oldest, m.quarantined, m.brokerAway, m.needsReanchor, m.paused)
 	m.fencedTotal.Add(context.Background(), 0) // the series exist before anything happens
 	m.prunedTotal.Add(context.Background(), 0)
 	return m, err
@@ -62,6 +65,7 @@ func (m *metrics) observe(o metric.Observer, r *Relay) {
 	o.ObserveInt64(m.leader, number(s.Leader))
 	o.ObserveInt64(m.brokerAway, number(s.BrokerAway))
 	o.ObserveInt64(m.needsReanchor, number(s.NeedsReanchor))
+	o.ObserveInt64(m.paused, number(s.Paused))
 	o.ObserveInt64(m.quarantined, s.Quarantined)
 	if s.Leader || !r.led() {
 		o.ObserveFloat64(m.oldest, s.OldestAge.Seconds())

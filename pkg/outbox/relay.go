@@ -82,7 +82,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		switch {
 		case errors.Is(err, errReleased), ctx.Err() != nil:
 			return nil
-		case errors.Is(err, ErrHeld):
+		case errors.Is(err, ErrHeld), errors.Is(err, errPaused):
 			failures = 0
 		case errors.Is(err, errYielded):
 			wait = yieldFor

@@ -50,9 +50,9 @@ type Term interface {
 	// rows that are no longer in the outbox are left out.
 	Rows(ctx context.Context, places []Place, limit Limit) (rows []Row, covered int, err error)
 
-	// Save stores the cursor and renews the lease. It returns ErrFenced when
-	// the epoch is over.
-	Save(ctx context.Context, c Cursor, lease time.Duration) error
+	// Save stores the cursor and renews the lease, and returns what operators
+	// want. It returns ErrFenced when the epoch is over.
+	Save(ctx context.Context, c Cursor, lease time.Duration) (Wishes, error)
 
 	// Refused notes at a row that the broker did not take it, and why.
 	Refused(ctx context.Context, at Place, cause string) error
@@ -60,6 +60,14 @@ type Term interface {
 	// Quarantine moves rows out of the outbox, all or none. It returns
 	// ErrFenced when the epoch is over.
 	Quarantine(ctx context.Context, exiles []Exile) error
+
+	// Decide carries out at most limit of the decisions about rows in
+	// quarantine, in the order of ids, and returns how many. A row that is
+	// released goes back into the outbox under its id, so that the next round
+	// has it before all later ones of its subject. One waits as long as an
+	// earlier one of its subject is undecided. It returns ErrFenced when the
+	// epoch is over.
+	Decide(ctx context.Context, limit int) (int, error)
 
 	// Release stores the cursor and gives the lease back.
 	Release(ctx context.Context, c Cursor) error
@@ -133,6 +141,12 @@ type Exile struct {
 	BlockedBy uuid.UUID // for ReasonBlocked
 }
 
+// Wishes are what operators want of the leader.
+type Wishes struct {
+	Pause     bool // it shall step down
+	Decisions bool // rows in quarantine were decided on
+}
+
 // Vitals is the health of the outbox as the database knows it.
 type Vitals struct {
 	Led         bool          // a relay has the lease
@@ -145,7 +159,7 @@ type Vitals struct {
 var ErrHeld = errors.New("lease is not to be had")
 
 // ErrFenced says that the term is over: another relay has claimed the lease, or
-// an operator has paused the outbox.
+// an operator has anchored the cursor anew.
 var ErrFenced = errors.New("fenced off: the epoch is over")
 
 // ErrReanchor says that the stored cursor means nothing on this cluster, for

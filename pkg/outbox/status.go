@@ -47,6 +47,7 @@ func (r *Relay) report(l *leader) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Leader, r.status.Epoch = true, l.epoch
+	r.status.Paused = l.wishes.Pause
 	r.status.NeedsReanchor = r.status.NeedsReanchor && l.reads == 0
 	r.status.BrokerAway = !l.downSince.IsZero()
 	r.oldest = oldest
@@ -77,15 +78,29 @@ func (r *Relay) noteQuarantine(ctx context.Context, rows []Exile) {
 	r.status.Quarantined += int64(len(rows))
 }
 
+func (r *Relay) noteDecided(ctx context.Context, rows int) {
+	if rows > 0 {
+		r.log.InfoContext(ctx, "relay carried out decisions about events in quarantine", slog.Int("events", rows))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Quarantined = max(0, r.status.Quarantined-int64(rows))
+}
+
 // noteEnd shows and logs why there is no term, once for each reason.
 func (r *Relay) noteEnd(ctx context.Context, led bool, err error, failures int) {
 	reanchor := errors.Is(err, ErrReanchor)
 	r.mu.Lock()
 	first := failures == 1 || led && !reanchor || reanchor && !r.status.NeedsReanchor
 	r.status.Leader, r.status.BrokerAway, r.status.NeedsReanchor = false, false, reanchor
+	r.status.Paused = r.status.Paused || errors.Is(err, errPaused)
 	r.oldest = time.Time{}
 	r.mu.Unlock()
-	if errors.Is(err, ErrHeld) {
+	switch {
+	case errors.Is(err, ErrHeld):
+		return
+	case errors.Is(err, errPaused):
+		r.log.InfoContext(ctx, "relay stops until it is resumed")
 		return
 	}
 	r.noteFailure(err)

@@ -48,7 +48,8 @@ type stored struct {
 
 type exiled struct {
 	outbox.Exile
-	row outbox.Row
+	row     outbox.Row
+	decided string // release or drop, or empty
 }
 
 // tx is what one transaction writes.
@@ -256,19 +257,22 @@ func (f *fakeTerm) Rows(_ context.Context, places []outbox.Place, limit outbox.L
 	return rows, covered, err
 }
 
-func (f *fakeTerm) Save(ctx context.Context, c outbox.Cursor, lease time.Duration) error {
+func (f *fakeTerm) Save(ctx context.Context, c outbox.Cursor, lease time.Duration) (outbox.Wishes, error) {
+	var wishes outbox.Wishes
 	var stall time.Duration
 	f.t.with(func() { stall = f.t.stall })
 	if stall > 0 {
 		select {
 		case <-time.After(stall):
 		case <-ctx.Done():
-			return ctx.Err()
+			return wishes, ctx.Err()
 		}
 	}
-	return f.fenced(func() {
+	return wishes, f.fenced(func() {
 		f.t.cursor, f.t.expires = c, time.Now().Add(lease)
 		f.t.saves++
+		wishes.Pause = f.t.paused
+		wishes.Decisions = slices.ContainsFunc(f.t.quarantine, func(q exiled) bool { return q.decided != "" })
 	})
 }
 
@@ -280,9 +284,29 @@ func (f *fakeTerm) Quarantine(_ context.Context, exiles []outbox.Exile) error {
 	return f.fenced(func() {
 		for _, e := range exiles {
 			i := slices.IndexFunc(f.t.rows, func(r stored) bool { return r.Place == e.Place })
-			f.t.quarantine = append(f.t.quarantine, exiled{e, f.t.rows[i].Row})
+			f.t.quarantine = append(f.t.quarantine, exiled{e, f.t.rows[i].Row, ""})
 			f.t.rows = slices.Delete(f.t.rows, i, i+1)
 		}
+	})
+}
+
+func (f *fakeTerm) Decide(_ context.Context, limit int) (int, error) {
+	settled := 0
+	return settled, f.fenced(func() {
+		f.t.commits++
+		slices.SortFunc(f.t.quarantine, func(a, b exiled) int { return int(a.ID - b.ID) })
+		undecided := map[string]bool{}
+		f.t.quarantine = slices.DeleteFunc(f.t.quarantine, func(q exiled) bool {
+			undecided[q.row.Subject] = undecided[q.row.Subject] || q.decided == ""
+			if settled == limit || undecided[q.row.Subject] {
+				return false
+			}
+			if settled++; q.decided == "release" {
+				q.row.XID = uint64(f.t.commits)
+				f.t.rows = append(f.t.rows, stored{q.row, f.t.commits})
+			}
+			return true
+		})
 	})
 }
 

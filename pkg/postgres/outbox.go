@@ -21,6 +21,8 @@ const (
 	claimWithin   = 3 * time.Second
 	tendWithin    = 30 * time.Second // one look at health, one chunk of pruning
 	closeWithin   = time.Second
+
+	settledRetention = 30 * 24 * time.Hour // of rows in quarantine that were decided on
 )
 
 //go:embed outbox.sql
@@ -196,7 +198,11 @@ func (s *OutboxSource) Prune(ctx context.Context, retention time.Duration, limit
 		for _, xid := range pruned {
 			s.side.pruned = max(s.side.pruned, xid)
 		}
-		return nil
+		if len(pruned) == limit {
+			return nil
+		}
+		_, err = conn.Exec(ctx, outboxStatements["forget"], settledRetention.Seconds())
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("prune the outbox: %w", err)

@@ -84,11 +84,12 @@ order by k.id limit $4
 
 -- name: save
 -- $1 relay, $2 epoch, $3 snapshot, $4 the window's snapshot or '', $5 its last id, $6 highest id, $7 lease in seconds: no row when
--- the epoch is over
+-- the epoch is over, else what operators want
 update outbox_relays
 set snapshot = $3, window_snapshot = nullif($4, ''), window_id = case when $4 <> '' then $5::bigint end, max_id = greatest(max_id, $6),
   expires_at = clock_timestamp() + make_interval(secs => $7), updated_at = now()
 where name = $1 and epoch = $2
+returning paused, exists (select from outbox_quarantine where resolved_at is null and decision is not null)
 
 -- name: release
 -- $1 relay, $2 epoch, $3 snapshot, $4 the window's snapshot or '', $5 its last id, $6 highest id
@@ -124,6 +125,46 @@ with term as materialized (
 )
 select count(*) from term
 
+-- name: inherit
+-- Rows that waited only for decided ones share their fate: they are released, up to the next row of their subject that waits for a
+-- decision of its own.
+with held as materialized (
+  select k.topic, k.aggregateid, (
+    select min(q.id) from outbox_quarantine q
+    where q.topic = k.topic and q.aggregateid = k.aggregateid and q.resolved_at is null and q.decision is null and q.reason <> 'blocked') as id
+  from (select distinct topic, aggregateid from outbox_quarantine where resolved_at is null and decision is not null and aggregateid <> '') k
+)
+update outbox_quarantine q set decision = 'release'
+from held h
+where q.topic = h.topic and q.aggregateid = h.aggregateid and q.resolved_at is null and q.decision is null and q.reason = 'blocked'
+  and (h.id is null or q.id < h.id)
+
+-- name: decide
+-- $1 relay, $2 epoch, $3 most rows: 0 when the epoch is over, and how many decisions were carried out. A row that is released is
+-- back under its id, as if it had just been committed; it waits for a decision about every earlier one of its subject.
+with term as materialized (
+  select 1 from outbox_relays where name = $1 and epoch = $2 for no key update
+), held as materialized (
+  select k.topic, k.aggregateid, (
+    select min(q.id) from outbox_quarantine q
+    where q.topic = k.topic and q.aggregateid = k.aggregateid and q.resolved_at is null and q.decision is null) as id
+  from (select distinct topic, aggregateid from outbox_quarantine where resolved_at is null and decision is not null and aggregateid <> '') k
+), ripe as materialized (
+  select q.event_id, q.decision from outbox_quarantine q left join held h using (topic, aggregateid)
+  where q.resolved_at is null and q.decision is not null and exists (select from term)
+    and (q.decision = 'drop' or h.id is null or q.id < h.id)
+  order by q.id limit $3 for no key update of q
+), released as (
+  insert into outbox (id, event_id, aggregatetype, aggregateid, aggregate_seq, type, schema_version, topic, headers, record_key, payload,
+    created_at, attempts, last_error) overriding system value
+  select q.id, q.event_id, q.aggregatetype, q.aggregateid, q.aggregate_seq, q.type, q.schema_version, q.topic, q.headers, q.record_key, q.payload,
+    q.created_at, q.attempts, q.error
+  from ripe r join outbox_quarantine q using (event_id) where r.decision = 'release'
+), resolved as (
+  update outbox_quarantine q set resolved_at = clock_timestamp() from ripe r where q.event_id = r.event_id returning q.event_id
+)
+select (select count(*) from term), (select count(*) from resolved)
+
 -- name: prune
 -- $1 retention in seconds, $2 most rows, $3 not below this xid: only the oldest rows are looked at, so that it costs the same
 -- whatever the table holds; what every relay has behind it is deleted if it is old enough.
@@ -136,6 +177,10 @@ with oldest as materialized (
 delete from outbox o using oldest
 where o.xid = oldest.xid and o.id = oldest.id and oldest.created_at < now() - make_interval(secs => $1)
 returning o.xid
+
+-- name: forget
+-- $1 how long events that were released or dropped stay on record, in seconds
+delete from outbox_quarantine where resolved_at < now() - make_interval(secs => $1)
 
 -- name: vitals
 -- $1 relay. In a backlog the oldest row is that of the whole backlog.
@@ -155,7 +200,8 @@ select r.name is not null, coalesce(r.owner, ''), coalesce(r.expires_at > clock_
     or coalesce(pg_snapshot_xmax(coalesce(r.window_snapshot, r.snapshot)::pg_snapshot) > pg_snapshot_xmax(pg_current_snapshot()), false),
   r.window_snapshot is not null, u.rows, coalesce(extract(epoch from clock_timestamp() - u.oldest), 0)::float8,
   (select count(*) from outbox_quarantine where resolved_at is null),
-  (select count(distinct (topic, aggregateid)) from outbox_quarantine where resolved_at is null)
+  (select count(distinct (topic, aggregateid)) from outbox_quarantine where resolved_at is null),
+  (select count(*) from outbox_quarantine where resolved_at is null and decision is not null), coalesce(r.max_id, 0)
 from (values ($1::text)) asked (name)
 cross join pg_control_system() p
 left join outbox_relays r using (name)

@@ -331,9 +331,9 @@ type mortalTerm struct {
 	dead *atomic.Bool
 }
 
-func (t mortalTerm) Save(ctx context.Context, c outbox.Cursor, lease time.Duration) error {
+func (t mortalTerm) Save(ctx context.Context, c outbox.Cursor, lease time.Duration) (outbox.Wishes, error) {
 	if t.dead.Load() {
-		return errDead
+		return outbox.Wishes{}, errDead
 	}
 	return t.Term.Save(ctx, c, lease)
 }

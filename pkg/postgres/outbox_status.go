@@ -22,8 +22,10 @@ type OutboxState struct {
 	Unpublished   int64         // committed and not noted as published; at least this many when Capped
 	Capped        bool          // there are more than were counted
 	OldestAge     time.Duration // how long the oldest of them has waited
-	Quarantined   int64         // events that wait for a decision
+	Quarantined   int64         // events that wait for a decision, or for the leader to carry it out
 	BlockedKeys   int64         // keys of those
+	Decided       int64         // decisions that the leader has not carried out
+	LastID        int64         // the highest id that was published
 }
 
 // OutboxStatus asks the database how the named relay stands. The relay notes
@@ -40,7 +42,7 @@ func OutboxStatus(ctx context.Context, url, relay string) (OutboxState, error) {
 		var held bool
 		var oldest float64
 		err := conn.QueryRow(ctx, outboxStatements["status"], relay, mostCounted+1).Scan(&s.Known, &owner, &held, &s.Epoch,
-			&s.Paused, &s.NeedsReanchor, &s.Backlog, &s.Unpublished, &oldest, &s.Quarantined, &s.BlockedKeys)
+			&s.Paused, &s.NeedsReanchor, &s.Backlog, &s.Unpublished, &oldest, &s.Quarantined, &s.BlockedKeys, &s.Decided, &s.LastID)
 		if held {
 			s.Leader = owner
 		}

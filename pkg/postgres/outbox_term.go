@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -137,9 +138,14 @@ func scanRow(rows pgx.Rows, now time.Time, before, after []any) (outbox.Row, boo
 }
 
 // Save implements outbox.Term.
-func (t *term) Save(ctx context.Context, c outbox.Cursor, lease time.Duration) error {
-	tag, err := t.conn.Exec(ctx, outboxStatements["save"], t.source.relay, t.epoch, c.Snapshot, c.Window, c.WindowID, c.MaxID, lease.Seconds())
-	return t.fencedUnless(tag.RowsAffected() == 1, "save the cursor", err)
+func (t *term) Save(ctx context.Context, c outbox.Cursor, lease time.Duration) (outbox.Wishes, error) {
+	var w outbox.Wishes
+	err := t.conn.QueryRow(ctx, outboxStatements["save"], t.source.relay, t.epoch, c.Snapshot, c.Window, c.WindowID, c.MaxID, lease.Seconds()).
+		Scan(&w.Pause, &w.Decisions)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return w, t.fencedUnless(false, "save the cursor", nil)
+	}
+	return w, t.fencedUnless(true, "save the cursor", err)
 }
 
 // Release implements outbox.Term.
@@ -183,6 +189,16 @@ func (t *term) Quarantine(ctx context.Context, exiles []outbox.Exile) error {
 	var held int
 	err := t.conn.QueryRow(ctx, outboxStatements["quarantine"], t.source.relay, t.epoch, xids, ids, reasons, causes, attempts, blockers).Scan(&held)
 	return t.fencedUnless(held == 1, "quarantine rows", err)
+}
+
+// Decide implements outbox.Term.
+func (t *term) Decide(ctx context.Context, limit int) (int, error) {
+	if _, err := t.conn.Exec(ctx, outboxStatements["inherit"]); err != nil {
+		return 0, fmt.Errorf("carry out decisions: %w", err)
+	}
+	var held, settled int
+	err := t.conn.QueryRow(ctx, outboxStatements["decide"], t.source.relay, t.epoch, limit).Scan(&held, &settled)
+	return settled, t.fencedUnless(held == 1, "carry out decisions", err)
 }
 
 // storable makes a text that a column takes out of any.

@@ -50,7 +50,7 @@ type grammar struct {
 	Migrate migrateCommands `cmd:"" help:"Move the schema of the database."`
 	Token   tokenCommand    `cmd:"" help:"Sign a token with the development key; the token alone goes to the standard output."`
 	Topics  topicsCommands  `cmd:"" help:"Look after the topics."`
-	Outbox  outboxCommands  `cmd:"" help:"Look at the delivery of events."`
+	Outbox  outboxCommands  `cmd:"" help:"Look after the delivery of events."`
 }
 
 // Run does what the arguments ask for and returns the exit code.
@@ -72,7 +72,7 @@ func Run(ctx context.Context, p Process) int {
 		return p.fail(Misused, fmt.Errorf("%w\nprefsctl --help lists commands and flags; --dir .dev takes addresses from a running make run", err))
 	}
 	command.BindTo(ctx, (*context.Context)(nil))
-	err = command.Run(&output{w: p.Out, json: g.JSON}, &g)
+	err = command.Run(&output{w: p.Out, errors: p.Err, json: g.JSON}, &g)
 	switch {
 	case errors.Is(err, errAmiss):
 		return Amiss

@@ -270,11 +270,12 @@ func TestOutboxStatus(t *testing.T) {
 	r := prefsctl(t, vars, "outbox", "status")
 	require.Equal(t, ctl.Done, r.code, r.err)
 	table(t, `
-OUTBOX       STATE
-unpublished  0
-oldest       0s
-relay        none has run yet
-quarantined  0
+OUTBOX          STATE
+unpublished     0
+oldest          0s
+relay           none has run yet
+last published  0
+quarantined     0
 `, r.out)
 
 	store, err := postgres.Open(postgres.Config{URL: url})

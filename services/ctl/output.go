@@ -10,8 +10,24 @@ import (
 
 // output is where a command shows its result: for people or for programs.
 type output struct {
-	w    io.Writer
-	json bool
+	w      io.Writer
+	errors io.Writer // for people, whoever reads the result
+	json   bool
+}
+
+// line prints value as JSON on one line, or else a line.
+func (o *output) line(value any, line string) error {
+	if o.json {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		line = string(text)
+	}
+	if _, err := fmt.Fprintln(o.w, line); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	return nil
 }
 
 // show prints value as JSON, or else the table that says the same.
