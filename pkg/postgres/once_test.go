@@ -125,3 +125,46 @@ func TestAnErasedUserLeavesNoAnswers(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, h.count(t, "select count(*) from idempotency_keys"))
 }
+
+// TestARestorationHappensOnceWhereverTheConnectionIsCut: also where it only reads
+// what the list was.
+func TestARestorationHappensOnceWhereverTheConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	h, w := openWired(t)
+	h.save(t, "u", "a", "b", "c")
+	h.save(t, "u", "c", "x")
+	want := map[int64][]string{1: {"a:1", "b:2", "c:3"}, 2: {"c:1", "x:2"}}
+	version, unknown := 2, 0
+	for i, c := range []pgtest.Cut{
+		{Mark: "list\x00", Before: true},
+		{Mark: "list\x00", Bytes: 40},
+		{Mark: "history\x00", Before: true},
+		{Mark: "history\x00"},
+		{Mark: "history\x00", Bytes: 200},
+		{Mark: "keyguard\x00", Before: true},
+		{Mark: "keyguard\x00"},
+		{Mark: pgtest.Committing, Before: true},
+		{Mark: pgtest.Committing},
+		{Mark: pgtest.Committing, Bytes: 1},
+	} {
+		back := int64(i%2 + 1) // what the list is not at the moment
+		by := once(fmt.Sprintf("key-%d", i))
+		w.Cut(c)
+		version++
+		for answered := 0; answered < 2; { // the caller repeats until it knows, and once more
+			res, err := h.Restore(t.Context(), "u", "accounts", back, by, preferences.Terms{})
+			if err != nil {
+				unknown++
+				require.Contains(t, []fault.Reason{fault.ReasonOutcomeUnknown, fault.ReasonRequestInProgress}, fault.ReasonOf(err), "cut %d", i)
+				continue
+			}
+			answered++
+			require.Equal(t, fmt.Sprint(version), string(res.Answer.Body), "cut %d", i)
+		}
+		require.True(t, w.Fired(), "cut %d", i)
+		require.Equal(t, version, h.version(t), "cut %d: once, and never twice", i)
+		require.Equal(t, want[back], h.shown(t, "u"))
+	}
+	require.GreaterOrEqual(t, unknown, 3)
+	require.Equal(t, version-2, h.count(t, "select count(*) from changes where action = 'restore'"))
+}

@@ -21,7 +21,8 @@ func (s *Service) CheckRestore(domain string, version int64) error {
 
 // Restore makes a list what it was in an earlier version, less what has been
 // deleted since. What a version was never changes, so it is read beforehand;
-// only what it replaces is judged with the write.
+// only what it replaces is judged with the write. That a version is not there is
+// left for the write to say too: the request may have been answered when it was.
 func (s *Service) Restore(ctx context.Context, userID, domain string, version int64, by By, terms Terms) (Result, error) {
 	if err := s.CheckRestore(domain, version); err != nil {
 		return Result{}, err
@@ -35,11 +36,14 @@ func (s *Service) Restore(ctx context.Context, userID, domain string, version in
 	if err != nil {
 		return Result{}, err
 	}
-	wanted, err := s.past(ctx, now, version)
-	if err != nil {
-		return Result{}, err
+	wanted, missing := s.past(ctx, now, version)
+	if code := fault.CodeOf(missing); missing != nil && code != fault.NotFound && code != fault.Expired {
+		return Result{}, missing
 	}
 	return s.store.Write(ctx, key, by, func(stored List) ([]Wanted, error) {
+		if missing != nil {
+			return nil, missing
+		}
 		if stored.ID != now.ID {
 			return nil, neverReached() // it was erased, and perhaps begun again
 		}

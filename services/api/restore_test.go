@@ -133,3 +133,30 @@ func TestCase091_OfManyRestorationsEachIsWhole(t *testing.T) {
 	require.Len(t, l.Preferences, 10)
 	require.Equal(t, l.Version, alice.events())
 }
+
+// TestARepeatedRestorationGetsTheFirstAnswer, whatever of the history has been
+// pruned since: a key is looked at before anything that may have changed.
+func TestARepeatedRestorationGetsTheFirstAnswer(t *testing.T) {
+	w := begin(t)
+	alice := w.as("alice")
+	alice.save("a", "b")
+	alice.save("c")
+	first := alice.restore(1, keyHeader, "back").list(http.StatusOK)
+	alice.save("d")
+	_, err := w.db.ExecContext(t.Context(), "delete from changes where version < 3")
+	require.NoError(t, err)
+	w.unchanged(func() {
+		require.Equal(t, first, alice.restore(1, keyHeader, "back").list(http.StatusOK))
+		alice.restore(2, keyHeader, "back").fails(http.StatusUnprocessableEntity, "IDEMPOTENCY_KEY_REUSED")
+		alice.restore(9, keyHeader, "back").fails(http.StatusUnprocessableEntity, "IDEMPOTENCY_KEY_REUSED")
+		alice.restore(1, keyHeader, "other").fails(http.StatusGone, "VERSION_EXPIRED")
+		alice.restore(9, keyHeader, "other").fails(http.StatusNotFound, "NOT_FOUND")
+	})
+	_, err = w.db.ExecContext(t.Context(), "delete from preference_lists")
+	require.NoError(t, err)
+	w.unchanged(func() {
+		require.Equal(t, first, alice.restore(1, keyHeader, "back").list(http.StatusOK))
+		alice.restore(1, keyHeader, "other").fails(http.StatusNotFound, "NOT_FOUND")
+	})
+	require.Equal(t, []string{"z:1"}, alice.save("z").shown(), "and a key that nothing was kept under is free")
+}
