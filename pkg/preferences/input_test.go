@@ -94,6 +94,23 @@ func TestLimitsOfAttributes(t *testing.T) {
 	}
 }
 
+// TestAttributesThatAreTooLargeAreNotDecoded: a body of the greatest size would
+// become many times as much.
+func TestAttributesThatAreTooLargeAreNotDecoded(t *testing.T) { //nolint:paralleltest // it counts allocations
+	for name, in := range map[string]string{
+		"arrays": `{"a":[` + strings.Repeat("[],", 350_000) + `[]]}`, "text": `{"a":"` + strings.Repeat("x", 1<<20) + `"}`,
+		"escapes": `{"a":"` + strings.Repeat(`\u0041`, 170_000) + `"}`,
+	} {
+		var why string
+		require.Less(t, testing.AllocsPerRun(1, func() { _, why = checkAttributes(json.RawMessage(in)) }), 10.0, name)
+		require.Contains(t, why, "must not be larger than 16384 bytes", name)
+	}
+	spacious := `{"a":` + strings.Repeat(" ", 1<<20) + `"` + strings.Repeat(`\u0041`, MaxAttributesBytes-9) + `"}`
+	out, why := checkAttributes(json.RawMessage(spacious))
+	require.Empty(t, why, "what shrinks enough is taken")
+	require.Len(t, out, MaxAttributesBytes)
+}
+
 func TestAListIsNotLargerThanAListMayBe(t *testing.T) {
 	t.Parallel()
 	many := make([]Input, MaxItems+1)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prefsd/prefsd/pkg/ijson"
 )
 
 func TestSpelledIsHowJSONBPrints(t *testing.T) {
@@ -92,6 +94,55 @@ func FuzzMergeKeepsWhatIsNotNamed(f *testing.F) {
 		for k, v := range named {
 			_, there := after[k]
 			require.Equal(t, string(v) != "null", there)
+		}
+	})
+}
+
+// byTheBook is the merge of RFC 7396 section 2.
+func byTheBook(target, patch any) any {
+	members, ok := patch.(map[string]any)
+	if !ok {
+		return patch
+	}
+	out, ok := target.(map[string]any)
+	if !ok {
+		out = map[string]any{}
+	}
+	for name, value := range members {
+		if value == nil {
+			delete(out, name)
+		} else {
+			out[name] = byTheBook(out[name], value)
+		}
+	}
+	return out
+}
+
+func FuzzMergeGoesByTheBook(f *testing.F) {
+	f.Add(`{"a":{"b":"c"},"d":[1]}`, `{"a":{"b":null,"e":{"f":null}},"d":{"g":1}}`)
+	f.Add(`{"a":1}`, `[]`)
+	f.Fuzz(func(t *testing.T, target, patch string) {
+		var stored map[string]any
+		var change any
+		if json.Unmarshal([]byte(target), &stored) != nil || stored == nil || json.Unmarshal([]byte(patch), &change) != nil {
+			return
+		}
+		var got any
+		merged := merge(json.RawMessage(target), json.RawMessage(patch))
+		require.NoError(t, json.Unmarshal(merged, &got))
+		require.Equal(t, byTheBook(stored, change), got)
+		require.True(t, sameJSON(merged, merge(merged, json.RawMessage(patch))), "a patch that has been applied changes nothing")
+	})
+}
+
+func FuzzLeastSpelledIsNotMoreThanSpelled(f *testing.F) {
+	for _, in := range []string{`{"a" : [true, false, null, -1.5e3], "\u0041\n\ud83d\ude00": "\\\"é"}`, `{}`, `"`, `"\`, `[1E5]`} {
+		f.Add([]byte(in))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		least := leastSpelled(in)
+		if ijson.Check(in) == nil {
+			require.LessOrEqual(t, least, len(spelled(in)))
 		}
 	})
 }

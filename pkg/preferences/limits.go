@@ -52,6 +52,9 @@ func checkAttributes(b json.RawMessage) (json.RawMessage, string) {
 	if len(b) == 0 || b[0] != '{' {
 		return nil, "must be an object"
 	}
+	if len(b) > MaxAttributesBytes && leastSpelled(b) > MaxAttributesBytes {
+		return nil, tooLarge() // decoded it would take many times the memory
+	}
 	var v any
 	if json.Unmarshal(b, &v) != nil {
 		return nil, "must be an object"
@@ -62,9 +65,13 @@ func checkAttributes(b json.RawMessage) (json.RawMessage, string) {
 	}
 	out := spelledValue(v, len(b))
 	if len(out) > MaxAttributesBytes {
-		return nil, fmt.Sprintf("must not be larger than %d bytes as the database spells them: a space after each colon and comma, numbers written out", MaxAttributesBytes)
+		return nil, tooLarge()
 	}
 	return out, ""
+}
+
+func tooLarge() string {
+	return fmt.Sprintf("must not be larger than %d bytes as the database spells them: a space after each colon and comma, numbers written out", MaxAttributesBytes)
 }
 
 func checkValue(v any, depth int, keys *int) string {
