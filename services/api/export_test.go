@@ -21,6 +21,22 @@ var (
 	AppendString  = appendString
 )
 
+// What is read from headers and parameters that others spell.
+var (
+	TakesGzip    = takesGzip
+	WantsProblem = wantsProblem
+	KnownFields  = knownFields
+)
+
+// ReadFields says whether a mask can be read.
+func ReadFields(mask string) (same func(other string) bool, ok bool) {
+	f, wrong := readFields(mask)
+	return func(other string) bool {
+		g, wrong := readFields(other)
+		return wrong == "" && f == g
+	}, wrong == ""
+}
+
 // Failing answers a request of whose handler this error came.
 func Failing(ctx context.Context, err error, log *slog.Logger) *httptest.ResponseRecorder {
 	e := echo.New()
