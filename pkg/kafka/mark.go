@@ -38,7 +38,7 @@ func isUnknown(err error) bool {
 // yet. Only another record where the mark was proves that it is not. One that
 // is not there may be removed, or not be written yet; fetching tells.
 func (w *worker) recognise(ctx context.Context) error {
-	first, last, err := w.bounds(ctx)
+	first, last, err := w.g.cfg.Client.bounds(ctx, w.at)
 	if err != nil {
 		return err
 	}
