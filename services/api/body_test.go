@@ -181,6 +181,7 @@ func TestBodiesThatNoColumnTakes(t *testing.T) {
 		"case 72: depth 17 of arrays":   {deepArray(16), "INVALID_JSON"},
 		"case 72: depth 10,000":         {deep(10_000), "INVALID_JSON"},
 		"case 72: depth 100,000":        {deepArray(100_000), "INVALID_JSON"},
+		"case 72: depth 1,000,000":      {strings.Repeat("[", 1_000_000), "INVALID_JSON"},
 		"case 73: 16 KiB and 1":         {`{"a":"` + strings.Repeat("x", 16<<10-7) + `"}`, "INVALID_FIELD"},
 		"case 73: 257 names":            {keys(257), "INVALID_FIELD"},
 		"case 73: name of 129":          {`{"` + strings.Repeat("k", 129) + `":1}`, "INVALID_FIELD"},

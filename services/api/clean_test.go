@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,6 +68,50 @@ func TestCase114_WithoutReorderAGapStays(t *testing.T) {
 	require.Equal(t, []string{"a:1", "b:3", `c:4{"x":1}`}, alice.read().shown())
 	alice.send(http.MethodPost, "/preferences", `{"domain":"accounts","entityId":"d"}`).item(http.StatusCreated)
 	require.Equal(t, []string{"a:1", "b:2", `c:3{"x":1}`, "d:4"}, alice.read().shown())
+}
+
+// TestCase114_WhateverChangesTheOrderClosesTheGap, and what does not leaves it.
+func TestCase114_WhateverChangesTheOrderClosesTheGap(t *testing.T) {
+	w := begin(t)
+	for name, c := range map[string]struct {
+		write func(alice caller, l list) answered
+		shown []string
+	}{
+		"move":          {func(c caller, l list) answered { return c.patch(l.find("c").ID, `{"order":1}`) }, []string{"c:1", "a:2", "b:3"}},
+		"move in place": {func(c caller, l list) answered { return c.patch(l.find("b").ID, `{"order":2}`) }, []string{"a:1", "b:3", "c:4"}},
+		"batch": {func(c caller, l list) answered {
+			return c.send(http.MethodPost, batchPath, batch(l.find("a").moves(3)))
+		}, []string{"b:1", "c:2", "a:3"}},
+		"batch in place": {func(c caller, l list) answered {
+			return c.send(http.MethodPost, batchPath, batch(l.find("a").moves(1)))
+		}, []string{"a:1", "b:3", "c:4"}},
+		"delete":      {func(c caller, l list) answered { return c.send(http.MethodDelete, "/preferences/"+l.find("a").ID, "") }, []string{"b:1", "c:2"}},
+		"save":        {func(c caller, _ list) answered { return c.replace(body("b", "a", "c")) }, []string{"b:1", "a:2", "c:3"}},
+		"same save":   {func(c caller, _ list) answered { return c.replace(body("a", "b", "c")) }, []string{"a:1", "b:3", "c:4"}},
+		"echo":        {func(c caller, l list) answered { return c.replace(items0(l.echo()...)) }, []string{"a:1", "b:3", "c:4"}},
+		"restoration": {func(c caller, _ list) answered { return c.restore(1) }, []string{"a:1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			alice := w.in(t).as("alice " + name)
+			alice.save("a")
+			gone := strings.ReplaceAll("gone "+name, " ", "-")
+			alice.save("a", gone, "b", "c")
+			w.in(t).clean(`{"entityId":"` + gone + `","entityType":"account","reorder":false}`)
+			l := alice.read()
+			require.Equal(t, []string{"a:1", "b:3", "c:4"}, l.shown())
+			c.write(alice, l)
+			require.Equal(t, c.shown, alice.read().shown())
+		})
+	}
+}
+
+// echo is the list's items as a save sends them.
+func (l list) echo() []string {
+	out := make([]string, len(l.Preferences))
+	for i, p := range l.Preferences {
+		out[i] = fmt.Sprintf(`{"entityId":%q,"order":%d}`, p.EntityID, p.Order)
+	}
+	return out
 }
 
 func TestCleansThatAreRefused(t *testing.T) {
