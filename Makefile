@@ -66,7 +66,7 @@ test: lint test-unit test-integration test-contract test-kafka test-e2e test-dep
 ci: test ci-extra ## test, then the longer suites that CI adds
 
 .PHONY: ci-extra
-ci-extra: test-chaos test-fuzz-api fuzz-smoke mutants
+ci-extra: test-chaos test-crash test-faults test-fuzz-api fuzz-smoke mutants
 
 .PHONY: test-unit
 test-unit: ## Pure rules, no database and no broker
@@ -91,6 +91,14 @@ test-e2e: kafka-libs ## The real binaries as a user starts them
 .PHONY: test-chaos
 test-chaos: kafka-libs ## The real binaries, killed while users save and accounts are deleted
 	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/chaos/...
+
+.PHONY: test-crash
+test-crash: ## A consumer that is killed between every two of its steps
+	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/crash/...
+
+.PHONY: test-faults
+test-faults: ## A consumer around which PostgreSQL, Kafka and records fail
+	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/faults/...
 
 .PHONY: test-deploy
 test-deploy: ## docker-compose.yml and images against the binaries' own settings

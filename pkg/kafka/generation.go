@@ -8,6 +8,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 )
 
 // errPartitionsChanged ends a generation whose assignment is out of date.
@@ -108,8 +110,10 @@ func (n *generation) store(ctx context.Context) error {
 	if len(batch) == 0 {
 		return nil
 	}
+	crashpoint.Hit("offsets.committing")
 	err := n.gen.CommitOffsets(batch)
 	if err == nil {
+		crashpoint.Hit("offsets.committed")
 		return nil
 	}
 	n.offsets.giveBack(batch)

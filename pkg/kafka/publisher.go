@@ -12,6 +12,7 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/outbox"
 )
 
@@ -78,12 +79,14 @@ func NewPublisher(client *Client, cfg PublisherConfig) *Publisher {
 // Publish implements outbox.Publisher. Partitions are served in parallel.
 func (p *Publisher) Publish(ctx context.Context, msgs []outbox.Message) []error {
 	results := make([]error, len(msgs))
+	crashpoint.Hit("events.publishing")
 	var wg sync.WaitGroup
 	for at, slots := range p.route(ctx, msgs, results) {
 		lane := p.lane(at)
 		wg.Go(func() { lane.publish(ctx, slots) })
 	}
 	wg.Wait()
+	crashpoint.Hit("events.published")
 	return results
 }
 

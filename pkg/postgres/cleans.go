@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
@@ -118,7 +119,9 @@ func (t *tx) CleanLists(ctx context.Context, cl preferences.Clean, lists []int64
 	}
 	steps = append(steps, all(run("chunkclean", cl.Entity.Type, cl.Entity.ID, locked, gaps, cl.Cause, cl.ID, cl.Reorder),
 		&touched, pgx.RowToStructByPos[events.TouchedList]))
-	return touched, len(lists) - len(locked), send(ctx, t.conn, steps...)
+	err = send(ctx, t.conn, steps...)
+	crashpoint.Hit("chunk.cleaned")
+	return touched, len(lists) - len(locked), err
 }
 
 // lockLists locks those of the lists that nobody else holds, and says for each

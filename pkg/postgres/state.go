@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -16,9 +17,11 @@ func (s *Store) SetState(ctx context.Context, st preferences.State) error {
 		key = userBucket(st.Entity.ID)
 	}
 	d := st.Delivery
-	return s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		return send(ctx, c, run("begin"), run("bucketexclusive", key),
 			run("entitystate", st.Entity.Type, st.Entity.ID, st.Deleted, st.At, st.Source, d.Consumer, d.Topic, d.EventID),
 			run(commit))
 	})
+	crashpoint.Hit("state.recorded")
+	return err
 }

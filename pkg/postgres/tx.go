@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
@@ -22,8 +23,10 @@ func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences
 			return err
 		}
 		emitted = t.emitted
+		crashpoint.Hit("update.committing")
 		return send(ctx, c, run(commit))
 	})
+	crashpoint.Hit("update.committed")
 	if err == nil && emitted {
 		s.committed()
 	}

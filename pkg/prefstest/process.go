@@ -39,21 +39,22 @@ func Cleanup() {
 	}
 }
 
-// Binary builds a command of this module with the race detector, once for the
-// test binary, and returns its path.
-func Binary(tb testing.TB, name string) string {
+// Binary builds a command of this module with the race detector and these
+// tags, once for the test binary, and returns its path.
+func Binary(tb testing.TB, name string, tags ...string) string {
 	tb.Helper()
 	building.Lock()
 	defer building.Unlock()
-	if path, done := built[name]; done {
+	file := strings.Join(append([]string{name}, tags...), "-")
+	if path, done := built[file]; done {
 		return path
 	}
 	dir, err := buildDir()
 	require.NoError(tb, err)
-	path := filepath.Join(dir, name)
-	out, err := exec.CommandContext(tb.Context(), "go", "build", "-race", "-o", path, "github.com/prefsd/prefsd/cmd/"+name).CombinedOutput()
-	require.NoError(tb, err, "build %s: %s", name, out)
-	built[name] = path
+	path := filepath.Join(dir, file)
+	out, err := exec.CommandContext(tb.Context(), "go", "build", "-race", "-tags", strings.Join(tags, ","), "-o", path, "github.com/prefsd/prefsd/cmd/"+name).CombinedOutput()
+	require.NoError(tb, err, "build %s: %s", file, out)
+	built[file] = path
 	return path
 }
 
@@ -69,7 +70,14 @@ type Process struct {
 // environment.
 func Start(tb testing.TB, name string, env []string, args ...string) *Process {
 	tb.Helper()
-	p := &Process{Name: name, cmd: exec.Command(Binary(tb, name), args...), out: &output{}, exited: make(chan struct{})}
+	return StartFile(tb, Binary(tb, name), env, args...)
+}
+
+// StartFile is like Start for a binary that is built already.
+func StartFile(tb testing.TB, file string, env []string, args ...string) *Process {
+	tb.Helper()
+	name := filepath.Base(file)
+	p := &Process{Name: name, cmd: exec.Command(file, args...), out: &output{}, exited: make(chan struct{})}
 	p.cmd.Dir = tb.TempDir()
 	p.cmd.Env = append(inherited(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
@@ -124,6 +132,15 @@ func (p *Process) Wait(tb testing.TB) int {
 		tb.Fatalf("%s does not end:\n%s", p.Name, p.Tail())
 	}
 	return p.cmd.ProcessState.ExitCode()
+}
+
+// AwaitKill waits until the process ends itself, and requires that it does so
+// the hard way.
+func (p *Process) AwaitKill(tb testing.TB) {
+	tb.Helper()
+	p.Wait(tb)
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(tb, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "%s ended in another way:\n%s", p.Name, p.Tail())
 }
 
 // Log is everything that the process has written.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,8 +14,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/prefsd/prefsd/pkg/auth"
+	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/kafka"
 	"github.com/prefsd/prefsd/pkg/kafkatest"
 	"github.com/prefsd/prefsd/pkg/pgtest"
@@ -35,7 +40,7 @@ const (
 type Stage struct {
 	DatabaseURL string
 	Broker      kafkatest.Broker
-	Store       *postgres.Store // to look at what the binaries did; it writes nothing
+	Store       *postgres.Store // to prepare lists, and to look at what the binaries did
 	key         *auth.DevKey
 	keyFile     string
 }
@@ -43,12 +48,18 @@ type Stage struct {
 // NewStage prepares a stage for one test.
 func NewStage(tb testing.TB, broker kafkatest.Broker) *Stage {
 	tb.Helper()
-	s := &Stage{DatabaseURL: pgtest.New(tb), Broker: broker, keyFile: filepath.Join(tb.TempDir(), "key.pem")}
+	return NewStageAt(tb, pgtest.New(tb), broker)
+}
+
+// NewStageAt prepares a stage on a database that is migrated.
+func NewStageAt(tb testing.TB, databaseURL string, broker kafkatest.Broker) *Stage {
+	tb.Helper()
+	s := &Stage{DatabaseURL: databaseURL, Broker: broker, keyFile: filepath.Join(tb.TempDir(), "key.pem")}
 	var err error
 	s.key, err = auth.NewDevKey()
 	require.NoError(tb, err)
 	require.NoError(tb, s.key.Save(s.keyFile))
-	s.Store, err = postgres.Open(postgres.Config{URL: s.DatabaseURL, MaxConns: 2, Announcer: preferences.Announcer{}})
+	s.Store, err = postgres.Open(postgres.Config{URL: s.DatabaseURL, MaxConns: 8, Announcer: announcer})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, s.Store.Close()) })
 	client, err := kafka.Open(kafka.Config{Brokers: broker.Addrs()})
@@ -60,6 +71,41 @@ func NewStage(tb testing.TB, broker kafkatest.Broker) *Stage {
 	_, err = client.EnsureTopics(tb.Context(), specs)
 	require.NoError(tb, errors.Join(err, client.Close()))
 	return s
+}
+
+var announcer = preferences.Announcer{EventsTopic: Updates, CleanedTopic: Cleaned, Source: events.Source("main")}
+
+// Save makes lists of these accounts, one for each user, as if they were saved
+// by the api.
+func (s *Stage) Save(tb testing.TB, users []string, accounts ...string) {
+	tb.Helper()
+	const atOnce = 6
+	prefs := preferences.New(preferences.Options{Store: s.Store, Announcer: announcer})
+	in := make([]preferences.Input, len(accounts))
+	for i, a := range accounts {
+		in[i] = preferences.Input{EntityID: a}
+	}
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, user := range users {
+		g.Go(func() error {
+			_, err := prefs.Replace(tb.Context(), user, "accounts", preferences.By{Actor: user}, preferences.Terms{}, in)
+			return err
+		})
+	}
+	require.NoError(tb, g.Wait())
+}
+
+// Entities are what a user's list holds, in order.
+func (s *Stage) Entities(tb testing.TB, user string) []string {
+	tb.Helper()
+	l, err := s.Store.List(tb.Context(), preferences.Key{UserID: user, Domain: "accounts"})
+	require.NoError(tb, err)
+	out := make([]string, len(l.Items))
+	for i, it := range l.Items {
+		out[i] = it.EntityID
+	}
+	return out
 }
 
 // Token is that of a user, or of whoever holds the scopes.
@@ -90,6 +136,40 @@ func (s *Stage) Consumer(tb testing.TB, before *Service) *Service {
 	return s.start(tb, "consumer", before)
 }
 
+// CrashingConsumer starts a consumer that dies where it is told to, which is a
+// name of pkg/crashpoint; it may die before it is ready.
+func (s *Stage) CrashingConsumer(tb testing.TB, point string) *Process {
+	tb.Helper()
+	return StartFile(tb, Binary(tb, "consumer", "crashpoints"), append(s.env(), "PREFS_CRASH_AT="+point, "PREFS_ADMIN_ADDR="+freeAddr(tb)))
+}
+
+// Evict removes the members that a consumer group had, all of which are dead.
+// Otherwise the next one would wait until their sessions are over.
+func (s *Stage) Evict(tb testing.TB, group string) {
+	tb.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Broker.Addrs()...))
+	require.NoError(tb, err)
+	defer client.Close()
+	ask := kmsg.NewPtrDescribeGroupsRequest()
+	ask.Groups = []string{group}
+	answer, err := ask.RequestWith(tb.Context(), client)
+	require.NoError(tb, err)
+	leave := kmsg.NewPtrLeaveGroupRequest()
+	leave.Group = group
+	for _, m := range answer.Groups[0].Members {
+		member := kmsg.NewLeaveGroupRequestMember()
+		member.MemberID = m.MemberID
+		leave.Members = append(leave.Members, member)
+	}
+	_, err = leave.RequestWith(tb.Context(), client)
+	require.NoError(tb, err)
+}
+
+// env is what every binary of the stage is told.
+func (s *Stage) env() []string {
+	return []string{"PREFS_DATABASE_URL=" + s.DatabaseURL, "PREFS_KAFKA_BROKERS=" + strings.Join(s.Broker.Addrs(), ","), "PREFS_LOG_LEVEL=info"}
+}
+
 func (s *Stage) start(tb testing.TB, name string, before *Service, env ...string) *Service {
 	tb.Helper()
 	out := before
@@ -98,9 +178,7 @@ func (s *Stage) start(tb testing.TB, name string, before *Service, env ...string
 	}
 	host := func(url string) string { return strings.TrimPrefix(url, "http://") }
 	out = &Service{URL: out.URL, AdminURL: out.AdminURL}
-	out.Process = Start(tb, name, append(env,
-		"PREFS_DATABASE_URL="+s.DatabaseURL, "PREFS_KAFKA_BROKERS="+strings.Join(s.Broker.Addrs(), ","),
-		"PREFS_HTTP_ADDR="+host(out.URL), "PREFS_ADMIN_ADDR="+host(out.AdminURL), "PREFS_LOG_LEVEL=info"))
+	out.Process = Start(tb, name, slices.Concat(s.env(), env, []string{"PREFS_HTTP_ADDR=" + host(out.URL), "PREFS_ADMIN_ADDR=" + host(out.AdminURL)}))
 	out.AwaitReady(tb, out.AdminURL+"/readyz")
 	return out
 }
@@ -116,10 +194,32 @@ func freeAddr(tb testing.TB) string {
 // Produce sends records to a topic, as their owner would.
 func (s *Stage) Produce(tb testing.TB, records ...*kgo.Record) {
 	tb.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.Broker.Addrs()...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Broker.Addrs()...), kgo.ProducerBatchMaxBytes(largestRecord))
 	require.NoError(tb, err)
 	defer client.Close()
 	require.NoError(tb, client.ProduceSync(tb.Context(), records...).FirstErr())
+}
+
+// largestRecord is what Produce sends at most.
+const largestRecord = 32 << 20
+
+// AllowLargeRecords makes a topic take records up to a size, as its owner may
+// have configured it.
+func (s *Stage) AllowLargeRecords(tb testing.TB, topic string, size int) {
+	tb.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Broker.Addrs()...))
+	require.NoError(tb, err)
+	defer client.Close()
+	ask := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+	setting := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	setting.Name, setting.Value = "max.message.bytes", kmsg.StringPtr(strconv.Itoa(size))
+	resource.Configs = append(resource.Configs, setting)
+	ask.Resources = append(ask.Resources, resource)
+	answer, err := ask.RequestWith(tb.Context(), client)
+	require.NoError(tb, err)
+	require.Zero(tb, answer.Resources[0].ErrorCode)
 }
 
 // Deleted is the event of an account's deletion.

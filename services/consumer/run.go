@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/kafka"
@@ -185,9 +186,12 @@ func settle(c *Consumer) kafka.Handler {
 		for i, h := range r.Headers {
 			headers[i] = events.Header(h)
 		}
-		return c.Settle(ctx, events.Record{
+		crashpoint.Hit("record.fetched")
+		err := c.Settle(ctx, events.Record{
 			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Time: r.Time, Key: r.Key, Value: r.Value, Headers: headers,
 		}, r.Attempt)
+		crashpoint.Hit("record.settled")
+		return err
 	}
 }
 
