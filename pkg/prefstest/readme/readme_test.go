@@ -80,9 +80,8 @@ func (p page) rewrite(t *testing.T, printed []string) {
 // use what those before it have defined.
 const between = "=== the next block ==="
 
-// run types every block into a shell beside a new environment, and returns what
-// each printed.
-func (p page) run(t *testing.T) []string {
+// begun is an environment of which the pages speak.
+func begun(t *testing.T) (dev *prefstest.Dev, dir string) {
 	t.Helper()
 	for _, tool := range []string{"bash", "curl", "kcat"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -90,8 +89,14 @@ func (p page) run(t *testing.T) []string {
 			t.Skipf("%s is missing", tool)
 		}
 	}
-	dir := t.TempDir()
-	dev := prefstest.StartDev(t, dir, "--ephemeral")
+	dir = t.TempDir()
+	return prefstest.StartDev(t, dir, "--ephemeral"), dir
+}
+
+// run types every block into a shell beside an environment, and returns what
+// each printed.
+func (p page) run(t *testing.T, dev *prefstest.Dev, dir string) []string {
+	t.Helper()
 	here := strings.NewReplacer(
 		"http://127.0.0.1:8080", dev.APIURL,
 		"http://127.0.0.1:8081", dev.AccountsURL,
@@ -121,21 +126,21 @@ var changing = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}` +
 	`|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z` +
 	`|"([a-z]*[eE]tag|requestId|(nextPage|sync)Token)":"[^"]+"|(?i:etag): "[^"]+"`)
 
+// TestPagesPrintWhatTheySay: whoever has read one page goes on to the next, in
+// the same environment.
 func TestPagesPrintWhatTheySay(t *testing.T) {
 	t.Parallel()
+	dev, dir := begun(t)
 	for _, path := range []string{"README.md", "docs/api-tour.md"} {
-		t.Run(path, func(t *testing.T) {
-			t.Parallel()
-			p := read(t, path)
-			printed := p.run(t)
-			if *update {
-				p.rewrite(t, printed)
-				return
-			}
-			for i, b := range p.blocks {
-				want, got := changing.ReplaceAllString(b.printed, "…"), changing.ReplaceAllString(printed[i], "…")
-				require.Empty(t, cmp.Diff(want, got), "block %d:\n%s", i+1, b.typed)
-			}
-		})
+		p := read(t, path)
+		printed := p.run(t, dev, dir)
+		if *update {
+			p.rewrite(t, printed)
+			continue
+		}
+		for i, b := range p.blocks {
+			want, got := changing.ReplaceAllString(b.printed, "…"), changing.ReplaceAllString(printed[i], "…")
+			require.Empty(t, cmp.Diff(want, got), "%s, block %d:\n%s", path, i+1, b.typed)
+		}
 	}
 }
