@@ -4,8 +4,9 @@
 // tags, so that reading one that has not changed costs a 304. It repeats what
 // failed for a while and is safe to repeat: every write carries an
 // Idempotency-Key, by which the service does it once, however often it arrives.
-// Edit and EditItem change what others change as well: they read, let the caller
-// merge, and save only what nobody has changed meanwhile.
+// Edit, EditItem and EditItems change what others change as well: they read, let
+// the caller merge, and save only what nobody has changed meanwhile. Sync keeps a
+// copy of a list up to date.
 //
 // What has no method here is reached through Wire, which has every operation of
 // the API and the same tokens, keys and repetitions.
@@ -35,10 +36,16 @@ type (
 	Item = wire.ReplaceItem
 	// Saved is a list after a save, and what that changed.
 	Saved = wire.ReplaceResult
+	// Summary counts what a save changed.
+	Summary = wire.Summary
 	// NewItem is an item to add.
 	NewItem = wire.CreateRequest
 	// Patch changes an item.
 	Patch = wire.UpdateRequest
+	// ItemPatch changes one of several items.
+	ItemPatch = wire.BatchUpdateItem
+	// Changes are what has changed in a list.
+	Changes = wire.ListChanges
 	// Change is a change of a list, as its history has it.
 	Change = wire.Change
 	// Cleaned says what the removal of an entity from all lists came to.

@@ -62,6 +62,39 @@ func ExampleClient_Edit() {
 	// Output: 2 acc-001 acc-002
 }
 
+// A copy of a list is kept up to date by what has changed.
+func ExampleClient_Sync() {
+	service := example()
+	defer service.Close()
+	ctx := context.Background()
+	alice, _ := client.New(client.Config{BaseURL: service.URL})
+	if _, err := alice.Save(ctx, "accounts", []client.Item{{EntityID: "acc-001"}, {EntityID: "acc-002"}}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	list, err := alice.Sync(ctx, "accounts", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(list.Preferences), "items")
+
+	if _, err := alice.Save(ctx, "accounts", []client.Item{{EntityID: "acc-002"}}); err != nil { // somewhere else
+		fmt.Println(err)
+		return
+	}
+	if list, err = alice.Sync(ctx, "accounts", list); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, p := range list.Preferences {
+		fmt.Println(p.Order, p.EntityID)
+	}
+	// Output:
+	// 2 items
+	// 1 acc-002
+}
+
 func ExampleError() {
 	service := example()
 	defer service.Close()
@@ -76,7 +109,7 @@ func ExampleError() {
 
 // example is a service with one list, just enough for the examples.
 func example() *httptest.Server {
-	version, items := 0, []any{}
+	version, items, gone := 0, []any{}, []any{}
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		etag := fmt.Sprintf("000000000000000v%d", version)
 		if match := r.Header.Get("If-Match"); match != "" && match != `"`+etag+`"` {
@@ -87,14 +120,19 @@ func example() *httptest.Server {
 		if r.Method == http.MethodPut {
 			var body struct{ Preferences []map[string]any }
 			_ = json.NewDecoder(r.Body).Decode(&body)
-			version, items = version+1, []any{}
+			version, items, gone = version+1, []any{}, items
 			for i, p := range body.Preferences {
-				p["order"] = i + 1
+				p["order"], p["id"] = i+1, p["entityId"]
 				items = append(items, p)
 			}
 			etag = fmt.Sprintf("000000000000000v%d", version)
 		}
 		w.Header().Set("ETag", `"`+etag+`"`)
-		_ = json.NewEncoder(w).Encode(map[string]any{"preferences": items, "etag": etag, "version": version, "totalSize": len(items)})
+		token := fmt.Sprintf("token-%d", version)
+		if r.URL.Query().Has("syncToken") {
+			_ = json.NewEncoder(w).Encode(map[string]any{"changed": items, "removed": gone, "etag": etag, "version": version, "syncToken": token})
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"preferences": items, "etag": etag, "version": version, "totalSize": len(items), "syncToken": token})
 	}))
 }

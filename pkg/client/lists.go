@@ -123,6 +123,13 @@ func merged[T any](ctx context.Context, try func() (*T, error)) (*T, error) {
 	}
 }
 
+// Restore makes a list what it was in an earlier version, less what has been
+// deleted since. A version that is not kept any more is ErrGone.
+func (c *Client) Restore(ctx context.Context, domain string, version int64, opts ...Option) (*Saved, error) {
+	body := wire.RestoreRequest{Domain: domain, Version: version}
+	return call[Saved](ctx, c, http.StatusOK, opts...)(wire.NewRestorePreferencesRequest(c.base, &wire.RestorePreferencesParams{}, body))
+}
+
 // History goes through the changes of a list, the newest first. It ends with the
 // first error.
 func (c *Client) History(ctx context.Context, domain string) iter.Seq2[Change, error] {

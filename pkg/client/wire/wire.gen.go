@@ -352,32 +352,35 @@ type AuditEvents_AuditEvents_Item struct {
 	union json.RawMessage
 }
 
+// BatchUpdateItem defines model for BatchUpdateItem.
+type BatchUpdateItem struct {
+	// Attributes Whatever the caller wants to remember. Names and numbers come back as PostgreSQL's jsonb spells them.
+	Attributes *Attributes `json:"attributes,omitempty"`
+
+	// CreateTime What the server alone sets may be sent back, and is ignored.
+	CreateTime *Ignored `json:"createTime,omitempty"`
+
+	// Etag A condition on the item.
+	Etag *string `json:"etag,omitempty"`
+	ID   string  `json:"id"`
+
+	// Name What the server alone sets may be sent back, and is ignored.
+	Name *Ignored `json:"name,omitempty"`
+
+	// Order The rank that the item has afterwards.
+	Order *int `json:"order,omitempty"`
+
+	// UpdateTime What the server alone sets may be sent back, and is ignored.
+	UpdateTime *Ignored `json:"updateTime,omitempty"`
+
+	// Version What the server alone sets may be sent back, and is ignored.
+	Version *Ignored `json:"version,omitempty"`
+}
+
 // BatchUpdateRequest defines model for BatchUpdateRequest.
 type BatchUpdateRequest struct {
-	Domain  Domain `json:"domain"`
-	Updates []struct {
-		// Attributes Whatever the caller wants to remember. Names and numbers come back as PostgreSQL's jsonb spells them.
-		Attributes *Attributes `json:"attributes,omitempty"`
-
-		// CreateTime What the server alone sets may be sent back, and is ignored.
-		CreateTime *Ignored `json:"createTime,omitempty"`
-
-		// Etag A condition on the item.
-		Etag *string `json:"etag,omitempty"`
-		ID   string  `json:"id"`
-
-		// Name What the server alone sets may be sent back, and is ignored.
-		Name *Ignored `json:"name,omitempty"`
-
-		// Order The rank that the item has afterwards.
-		Order *int `json:"order,omitempty"`
-
-		// UpdateTime What the server alone sets may be sent back, and is ignored.
-		UpdateTime *Ignored `json:"updateTime,omitempty"`
-
-		// Version What the server alone sets may be sent back, and is ignored.
-		Version *Ignored `json:"version,omitempty"`
-	} `json:"updates"`
+	Domain  Domain            `json:"domain"`
+	Updates []BatchUpdateItem `json:"updates"`
 }
 
 // Change defines model for Change.
@@ -579,12 +582,7 @@ type ListChanges struct {
 	Etag Etag `json:"etag"`
 
 	// Removed Items that are not in the list any more; perhaps some that the reader never saw.
-	Removed []struct {
-		// EntityID The id that the owner gave the entity. It need not be known here.
-		EntityID   EntityID   `json:"entityId"`
-		EntityType EntityType `json:"entityType"`
-		ID         string     `json:"id"`
-	} `json:"removed"`
+	Removed []RemovedItem `json:"removed"`
 
 	// SyncToken For the next read.
 	SyncToken string `json:"syncToken"`
@@ -766,6 +764,14 @@ type Refusal struct {
 
 // RefusalCode For programs; it does not change.
 type RefusalCode string
+
+// RemovedItem defines model for RemovedItem.
+type RemovedItem struct {
+	// EntityID The id that the owner gave the entity. It need not be known here.
+	EntityID   EntityID   `json:"entityId"`
+	EntityType EntityType `json:"entityType"`
+	ID         string     `json:"id"`
+}
 
 // ReplaceItem defines model for ReplaceItem.
 type ReplaceItem struct {

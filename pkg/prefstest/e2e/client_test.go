@@ -28,14 +28,6 @@ func dial(t *testing.T, url, token string, change ...func(*client.Config)) *clie
 	return c
 }
 
-func entities(ps []client.Preference) []string {
-	out := make([]string, len(ps))
-	for i, p := range ps {
-		out[i] = p.EntityID
-	}
-	return out
-}
-
 func TestAClientLivesThroughADay(t *testing.T) {
 	t.Parallel()
 	dev := prefstest.StartDev(t, t.TempDir(), "--ephemeral")
@@ -83,11 +75,63 @@ func TestAClientLivesThroughADay(t *testing.T) {
 	}
 	require.Equal(t, []int64{4, 3, 2, 1}, versions)
 
+	tidy, err := alice.EditItems(ctx, "accounts", func(l *client.List) ([]client.ItemPatch, error) {
+		last := len(l.Preferences)
+		return []client.ItemPatch{{ID: l.Preferences[0].ID, Order: &last, Attributes: &client.Attributes{"seen": true}}}, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"acc-003", "acc-001"}, entities(tidy.Preferences))
+	back, err := alice.Restore(ctx, "accounts", 2, client.IfMatch(tidy.Etag))
+	require.NoError(t, err)
+	require.Equal(t, []string{"acc-001", "acc-003", "acc-002"}, entities(back.Preferences))
+	_, err = alice.Restore(ctx, "accounts", back.Version+1)
+	require.ErrorIs(t, err, client.ErrNotFound)
+
 	_, err = alice.Clean(ctx, "account", "acc-001")
 	require.ErrorIs(t, err, client.ErrDenied)
 	cleaned, err := dial(t, dev.APIURL, dev.Tokens.System).Clean(ctx, "account", "acc-001")
 	require.NoError(t, err)
 	require.Equal(t, []string{"alice"}, cleaned.AffectedUsers)
+	require.Zero(t, dev.Terminate(t))
+}
+
+// TestACopyFollowsItsList through saves, moves, removals and cleans, by what has
+// changed alone; and starts afresh where that is not known any more.
+func TestACopyFollowsItsList(t *testing.T) {
+	t.Parallel()
+	dev := prefstest.StartDev(t, t.TempDir(), "--ephemeral")
+	alice, copied := open(t, dev.APIURL, dev.Tokens.Alice), open(t, dev.APIURL, dev.Tokens.Alice)
+	ctx := t.Context()
+	have, err := copied.Sync(ctx, "accounts", nil)
+	require.NoError(t, err)
+	follow := func() {
+		t.Helper()
+		have, err = copied.Sync(ctx, "accounts", have)
+		require.NoError(t, err)
+		want, err := open(t, dev.APIURL, dev.Tokens.Alice).List(ctx, "accounts")
+		require.NoError(t, err)
+		require.Equal(t, want, have)
+	}
+	follow()
+	alice.save(inOrder("a", "b", "c"))
+	follow()
+	follow() // nothing has changed
+	alice.save(with(client.Attributes{"x": 1.0}, inOrder("c", "d", "a")))
+	require.NoError(t, alice.Remove(ctx, alice.list().Preferences[1].ID))
+	follow()
+	_, err = open(t, dev.APIURL, dev.Tokens.System).Clean(ctx, "account", "c")
+	require.NoError(t, err)
+	follow()
+	changes, err := copied.Changes(ctx, "accounts", *have.SyncToken)
+	require.NoError(t, err)
+	require.Empty(t, changes.Changed)
+	require.Empty(t, changes.Removed)
+	for n := range 1001 { // one more than a reader may be behind
+		alice.save(inOrder("a", fmt.Sprintf("b-%d", n%2)))
+	}
+	_, err = copied.Changes(ctx, "accounts", *have.SyncToken)
+	require.ErrorIs(t, err, client.ErrGone)
+	follow()
 	require.Zero(t, dev.Terminate(t))
 }
 

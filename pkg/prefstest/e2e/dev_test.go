@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prefsd/prefsd/pkg/client"
 	"github.com/prefsd/prefsd/pkg/kafkatest"
 	"github.com/prefsd/prefsd/pkg/prefstest"
 )
@@ -20,17 +21,17 @@ func TestASecondStartKeepsWhatWasSaved(t *testing.T) {
 	}
 	dev := prefstest.StartDev(t, dir)
 	alice := open(t, dev.APIURL, dev.Tokens.Alice)
-	saved := alice.save(prefstest.Order("acc-002", "acc-001"))
-	alice.Close()
+	saved := alice.save(inOrder("acc-002", "acc-001"))
+	alice.raw.Close()
 	require.Zero(t, dev.Terminate(t))
 	require.NoFileExists(t, filepath.Join(dir, "dev.json"), "a file that promises what is gone misleads")
 
 	dev = prefstest.StartDev(t, dir)
 	alice = open(t, dev.APIURL, dev.Tokens.Alice)
-	require.Equal(t, saved.ETag, alice.list().ETag)
+	require.Equal(t, saved.Etag, alice.list().Etag)
 	bob := open(t, dev.APIURL, dev.Tokens.Bob)
 	require.Zero(t, bob.list().TotalSize)
-	require.NotEqual(t, saved.ETag, bob.list().ETag)
+	require.NotEqual(t, saved.Etag, bob.list().Etag)
 	require.Zero(t, dev.Terminate(t))
 }
 
@@ -47,14 +48,14 @@ func TestASaveNeedsNoBroker(t *testing.T) {
 	stage := prefstest.NewStage(t, broker)
 	api, consumer := stage.API(t, nil), stage.Consumer(t, nil)
 	alice := open(t, api.URL, stage.Token(t, "alice"))
-	alice.save(prefstest.Order("acc-001", "acc-002"))
+	alice.save(inOrder("acc-001", "acc-002"))
 
 	broker.Kill()
 	for range 5 {
-		alice.save(prefstest.Order("acc-002", "acc-001"))
-		alice.save(prefstest.Order("acc-001", "acc-002"))
+		alice.save(inOrder("acc-002", "acc-001"))
+		alice.save(inOrder("acc-001", "acc-002"))
 	}
-	alice.send(http.StatusOK, http.MethodGet, "/preferences?domain=accounts", nil)
+	alice.list()
 	health := open(t, api.AdminURL, "")
 	health.send(http.StatusOK, http.MethodGet, "/readyz", nil)
 
@@ -70,17 +71,16 @@ func TestSIGTERMLosesNothing(t *testing.T) {
 	t.Parallel()
 	stage := prefstest.NewStage(t, mortal(t))
 	api := stage.API(t, nil)
-	alice := open(t, api.URL, stage.Token(t, "alice"))
+	alice := dial(t, api.URL, stage.Token(t, "alice"), func(c *client.Config) { c.Attempts = 1 })
 	answers := make(chan int, 1)
 	go func() {
 		n := 0
 		for {
-			order := prefstest.Order("acc-001", "acc-002")
+			order := inOrder("acc-001", "acc-002")
 			if n%2 == 1 {
-				order = prefstest.Order("acc-002", "acc-001")
+				order = inOrder("acc-002", "acc-001")
 			}
-			answer, err := alice.Do(t.Context(), http.MethodPut, "/preferences:batchReplace", order)
-			if err != nil || answer.Status != http.StatusOK {
+			if _, err := alice.Save(t.Context(), "accounts", order); err != nil {
 				answers <- n
 				return
 			}

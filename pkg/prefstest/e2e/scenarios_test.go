@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prefsd/prefsd/pkg/client"
 	"github.com/prefsd/prefsd/pkg/prefstest"
 )
 
@@ -39,39 +40,27 @@ func firstTime(t *testing.T, alice, accounts tab) {
 	require.GreaterOrEqual(t, len(known.Accounts), 4)
 	require.Equal(t, "acc-001", known.Accounts[0].ID)
 
-	saved := alice.save(map[string]any{"domain": "accounts", "preferences": []map[string]any{
-		{"entityId": "acc-001", "entityType": "account", "order": 1, "attributes": map[string]any{}},
-		{"entityId": "acc-003", "entityType": "account", "order": 2, "attributes": map[string]any{}},
-		{"entityId": "acc-004", "entityType": "account", "order": 3, "attributes": map[string]any{}},
-		{"entityId": "acc-002", "entityType": "account", "order": 4, "attributes": map[string]any{}},
-	}})
-	require.Equal(t, []string{"acc-001:1", "acc-003:2", "acc-004:3", "acc-002:4"}, orders(saved))
-	require.Equal(t, [4]int{4, 0, 0, 4}, counts(saved))
-	again := alice.save(prefstest.Order("acc-001", "acc-003", "acc-004", "acc-002"))
-	require.Equal(t, [4]int{0, 0, 0, 4}, counts(again), "a repeated save is harmless")
-	require.Equal(t, saved.ETag, again.ETag)
-}
-
-func counts(l prefstest.List) [4]int {
-	return [4]int{l.Summary.Created, l.Summary.Updated, l.Summary.Deleted, l.Summary.Total}
+	saved := alice.save(with(client.Attributes{}, inOrder("acc-001", "acc-003", "acc-004", "acc-002")))
+	require.Equal(t, []string{"acc-001:1", "acc-003:2", "acc-004:3", "acc-002:4"}, orders(saved.Preferences))
+	require.Equal(t, client.Summary{Created: 4, Total: 4}, saved.Summary)
+	again := alice.save(inOrder("acc-001", "acc-003", "acc-004", "acc-002"))
+	require.Equal(t, client.Summary{Total: 4}, again.Summary, "a repeated save is harmless")
+	require.Equal(t, saved.Etag, again.Etag)
 }
 
 // update is scenario 2: a favourite, a new account and another order.
 func update(t *testing.T, alice tab) {
 	t.Helper()
-	before := alice.list()
-	favourite := before.Preferences[1]
-	alice.send(http.StatusOK, http.MethodPatch, "/preferences/"+favourite.ID, map[string]any{"attributes": map[string]any{"isFavorite": true}})
-	saved := alice.save(map[string]any{"domain": "accounts", "preferences": []map[string]any{
-		{"entityId": "acc-003", "order": 1, "attributes": map[string]any{"isFavorite": true}},
-		{"entityId": "acc-005", "order": 2, "attributes": map[string]any{}},
-		{"entityId": "acc-001", "order": 3, "attributes": map[string]any{}},
-		{"entityId": "acc-004", "order": 4, "attributes": map[string]any{}},
-		{"entityId": "acc-002", "order": 5, "attributes": map[string]any{}},
-	}})
-	require.Equal(t, [4]int{1, 4, 0, 5}, counts(saved))
-	require.Equal(t, []string{"acc-003:1", "acc-005:2", "acc-001:3", "acc-004:4", "acc-002:5"}, orders(saved))
-	require.JSONEq(t, `{"isFavorite":true}`, string(saved.Preferences[0].Attributes))
+	favourite := alice.list().Preferences[1]
+	marked := client.Attributes{"isFavorite": true}
+	_, err := alice.Change(t.Context(), favourite.ID, client.Patch{Attributes: &marked})
+	require.NoError(t, err)
+	wanted := with(client.Attributes{}, inOrder("acc-003", "acc-005", "acc-001", "acc-004", "acc-002"))
+	wanted[0].Attributes = &marked
+	saved := alice.save(wanted)
+	require.Equal(t, client.Summary{Created: 1, Updated: 4, Total: 5}, saved.Summary)
+	require.Equal(t, []string{"acc-003:1", "acc-005:2", "acc-001:3", "acc-004:4", "acc-002:5"}, orders(saved.Preferences))
+	require.Equal(t, marked, saved.Preferences[0].Attributes)
 	require.Equal(t, favourite.ID, saved.Preferences[0].ID, "an item keeps its id")
 }
 
@@ -95,7 +84,7 @@ func accountDeleted(t *testing.T, alice, accounts tab, dev *prefstest.Dev) {
 	t.Helper()
 	accounts.send(http.StatusNoContent, http.MethodDelete, "/accounts/acc-003", nil)
 	after := alice.gone("acc-003")
-	require.Equal(t, []string{"acc-005:1", "acc-001:2", "acc-004:3", "acc-002:4"}, orders(after))
+	require.Equal(t, []string{"acc-005:1", "acc-001:2", "acc-004:3", "acc-002:4"}, orders(after.Preferences))
 
 	var told struct {
 		EventType string
@@ -115,12 +104,13 @@ func accountDeleted(t *testing.T, alice, accounts tab, dev *prefstest.Dev) {
 	require.Equal(t, []string{"alice"}, told.Data.AffectedUsers)
 	require.True(t, told.Data.Final)
 
-	stale := alice.save(prefstest.Order("acc-003", "acc-005", "acc-001", "acc-004", "acc-002"))
+	stale := alice.save(inOrder("acc-003", "acc-005", "acc-001", "acc-004", "acc-002"))
 	require.Equal(t, "acc-003", stale.Skipped[0].EntityID, "a stale tab cannot bring it back")
-	require.Equal(t, after.Entities(), stale.Entities())
-	system := open(t, dev.APIURL, dev.Tokens.System)
-	system.send(http.StatusOK, http.MethodPost, "/preferences:cleanOrphaned", map[string]any{"entityId": "acc-003", "entityType": "account"})
-	alice.send(http.StatusForbidden, http.MethodPost, "/preferences:cleanOrphaned", map[string]any{"entityId": "acc-005", "entityType": "account"})
+	require.Equal(t, entities(after.Preferences), entities(stale.Preferences))
+	_, err := open(t, dev.APIURL, dev.Tokens.System).Clean(t.Context(), "account", "acc-003")
+	require.NoError(t, err)
+	_, err = alice.Clean(t.Context(), "account", "acc-005")
+	require.ErrorIs(t, err, client.ErrDenied)
 }
 
 // accountAdded is scenario 4B: a new account changes nobody's list; a restored
@@ -131,9 +121,9 @@ func accountAdded(t *testing.T, alice, accounts tab) {
 	accounts.send(http.StatusCreated, http.MethodPost, "/accounts", map[string]any{"name": "Global Account G", "type": "enterprise"})
 	accounts.send(http.StatusOK, http.MethodPost, "/accounts/acc-003/restore", nil)
 	prefstest.Eventually(t, prefstest.Patience, "the restored account can be added", func() bool {
-		return len(alice.save(prefstest.Order("acc-005", "acc-001", "acc-004", "acc-002", "acc-003")).Skipped) == 0
+		return len(alice.save(inOrder("acc-005", "acc-001", "acc-004", "acc-002", "acc-003")).Skipped) == 0
 	})
-	alice.save(prefstest.Order(before.Entities()...))
+	alice.save(inOrder(entities(before.Preferences)...))
 }
 
 // twoTabs is scenario 5: one tab reorders, the other marks a favourite.
@@ -141,7 +131,7 @@ func twoTabs(t *testing.T, one, two tab) {
 	t.Helper()
 	seen := two.list()
 	item := seen.Preferences[0]
-	one.save(prefstest.Order("acc-001", "acc-005", "acc-004", "acc-002"), "If-Match", `"`+seen.ETag+`"`)
+	one.save(inOrder("acc-001", "acc-005", "acc-004", "acc-002"), client.IfMatch(seen.Etag))
 
 	var refused struct {
 		Error struct {
@@ -150,21 +140,22 @@ func twoTabs(t *testing.T, one, two tab) {
 		}
 	}
 	favourite := map[string]any{"attributes": map[string]any{"isFavorite": true}}
-	answer := two.send(http.StatusPreconditionFailed, http.MethodPatch, "/preferences/"+item.ID, favourite, "If-Match", `"`+item.ETag+`"`)
+	answer := two.send(http.StatusPreconditionFailed, http.MethodPatch, "/preferences/"+item.ID, favourite, "If-Match", `"`+item.Etag+`"`)
 	require.NoError(t, answer.JSON(&refused))
 	require.Equal(t, "PRECONDITION_FAILED", refused.Error.Code)
 	require.Equal(t, "FAILED_PRECONDITION", refused.Error.Status)
-	require.Equal(t, item.ETag, refused.Error.Details["providedEtag"])
+	require.Equal(t, item.Etag, refused.Error.Details["providedEtag"])
 	require.Equal(t, "preferences/"+item.ID, refused.Error.Details["resourceName"])
 
-	var latest struct{ ETag string }
-	require.NoError(t, two.send(http.StatusOK, http.MethodGet, "/preferences/"+item.ID, nil).JSON(&latest))
-	require.Equal(t, refused.Error.Details["currentEtag"], latest.ETag)
-	two.send(http.StatusOK, http.MethodPatch, "/preferences/"+item.ID, favourite, "If-Match", latest.ETag) // unquoted, as the scenario's client sends it
+	latest, err := two.Item(t.Context(), item.ID)
+	require.NoError(t, err)
+	require.Equal(t, refused.Error.Details["currentEtag"], latest.Etag)
+	two.send(http.StatusOK, http.MethodPatch, "/preferences/"+item.ID, favourite, "If-Match", latest.Etag) // unquoted, as the scenario's client sends it
 	both := one.list()
-	require.Equal(t, []string{"acc-001:1", "acc-005:2", "acc-004:3", "acc-002:4"}, orders(both), "neither change is lost")
-	require.JSONEq(t, `{"isFavorite":true}`, string(both.Preferences[1].Attributes))
-	one.send(http.StatusOK, http.MethodPatch, "/preferences/"+item.ID+"?force=true", map[string]any{"attributes": map[string]any{"isFavorite": false}}, "If-Match", `"stale"`)
+	require.Equal(t, []string{"acc-001:1", "acc-005:2", "acc-004:3", "acc-002:4"}, orders(both.Preferences), "neither change is lost")
+	require.Equal(t, client.Attributes{"isFavorite": true}, both.Preferences[1].Attributes)
+	_, err = one.Change(t.Context(), item.ID, client.Patch{Attributes: &client.Attributes{"isFavorite": false}}, client.IfMatch("stale"), client.Force())
+	require.NoError(t, err)
 }
 
 // nothingLeaks is I14: no log line holds a token or an attribute.

@@ -457,17 +457,18 @@ export interface components {
             /** @description Every item whose members differ, as it is now, by order. */
             changed: components["schemas"]["Preference"][];
             /** @description Items that are not in the list any more; perhaps some that the reader never saw. */
-            removed: {
-                /** Format: uuid */
-                id: string;
-                entityId: components["schemas"]["EntityId"];
-                entityType: components["schemas"]["EntityType"];
-            }[];
+            removed: components["schemas"]["RemovedItem"][];
             etag: components["schemas"]["Etag"];
             /** Format: int64 */
             version: number;
             /** @description For the next read. */
             syncToken: string;
+        };
+        RemovedItem: {
+            /** Format: uuid */
+            id: string;
+            entityId: components["schemas"]["EntityId"];
+            entityType: components["schemas"]["EntityType"];
         };
         /** @description What a deployment is and allows. */
         Info: {
@@ -594,19 +595,20 @@ export interface components {
         };
         BatchUpdateRequest: {
             domain: components["schemas"]["Domain"];
-            updates: {
-                /** Format: uuid */
-                id: string;
-                attributes?: components["schemas"]["Attributes"];
-                /** @description The rank that the item has afterwards. */
-                order?: number;
-                /** @description A condition on the item. */
-                etag?: string;
-                name?: components["schemas"]["Ignored"];
-                createTime?: components["schemas"]["Ignored"];
-                updateTime?: components["schemas"]["Ignored"];
-                version?: components["schemas"]["Ignored"];
-            }[];
+            updates: components["schemas"]["BatchUpdateItem"][];
+        };
+        BatchUpdateItem: {
+            /** Format: uuid */
+            id: string;
+            attributes?: components["schemas"]["Attributes"];
+            /** @description The rank that the item has afterwards. */
+            order?: number;
+            /** @description A condition on the item. */
+            etag?: string;
+            name?: components["schemas"]["Ignored"];
+            createTime?: components["schemas"]["Ignored"];
+            updateTime?: components["schemas"]["Ignored"];
+            version?: components["schemas"]["Ignored"];
         };
         RestoreRequest: {
             domain: components["schemas"]["Domain"];
