@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config tunes a Relay. Zero values mean the defaults.
@@ -15,6 +16,7 @@ type Config struct {
 	EventSource string        // the CloudEvents source of what is published
 	Retention   time.Duration // how long published rows are kept; default 24 h
 	Meter       metric.Meter  // default: none
+	Tracer      trace.Tracer  // default: none
 
 	Owner      string        // who holds the lease: unique; default the host's name and something random
 	Lease      time.Duration // default 5 s

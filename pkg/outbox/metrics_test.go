@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func scrape(t *testing.T, metrics *telemetry.Telemetry) map[string]string {
 
 func TestMetricsTellTheStateOfTheRelay(t *testing.T) {
 	t.Parallel()
-	metrics, err := telemetry.New("test", "0")
+	metrics, err := telemetry.New(t.Context(), "test", "0", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, metrics.Shutdown(t.Context())) })
 	story(t, func(b *bench) {

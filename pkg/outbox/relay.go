@@ -51,6 +51,9 @@ func New(source Source, publisher Publisher, cfg Config, log *slog.Logger) (*Rel
 		source: source, publisher: publisher, cfg: cfg.withDefaults(), log: log,
 		poke: make(chan struct{}, 1),
 	}
+	if cfg.Tracer != nil {
+		r.publisher = traced{publisher, cfg.Tracer}
+	}
 	var err error
 	r.metrics, err = newMetrics(r.cfg.Meter, r)
 	return r, err

@@ -12,9 +12,12 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/trace"
 	driver "gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -29,6 +32,16 @@ type Config struct {
 	Announcer preferences.Announcer
 	Now       func() time.Time // default: time.Now
 	Tracer    pgx.QueryTracer  // optional
+}
+
+// Tracer makes a span of each statement, without its parameters, that runs inside
+// another span. It is nil if traces is.
+func Tracer(traces trace.TracerProvider) pgx.QueryTracer {
+	if traces == nil {
+		return nil
+	}
+	return otelpgx.NewTracer(otelpgx.WithTracerProvider(traces), otelpgx.WithMeterProvider(noop.NewMeterProvider()),
+		otelpgx.WithDisableConnectionDetailsInAttributes())
 }
 
 // limit bounds one call's work on its connection, however long its caller

@@ -103,7 +103,7 @@ func StartFile(tb testing.TB, file string, env []string, args ...string) *Proces
 func inherited() []string {
 	var env []string
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "PREFS_") {
+		if !strings.HasPrefix(v, "PREFS_") && !strings.HasPrefix(v, "OTEL_") {
 			env = append(env, v)
 		}
 	}

@@ -41,6 +41,7 @@ type Stage struct {
 	DatabaseURL string
 	Broker      kafkatest.Broker
 	Store       *postgres.Store // to prepare lists, and to look at what the binaries did
+	Env         []string        // more variables for what is started
 	key         *auth.DevKey
 	keyFile     string
 }
@@ -178,7 +179,7 @@ func (s *Stage) start(tb testing.TB, name string, before *Service, env ...string
 	}
 	host := func(url string) string { return strings.TrimPrefix(url, "http://") }
 	out = &Service{URL: out.URL, AdminURL: out.AdminURL}
-	out.Process = Start(tb, name, slices.Concat(s.env(), env, []string{"PREFS_HTTP_ADDR=" + host(out.URL), "PREFS_ADMIN_ADDR=" + host(out.AdminURL)}))
+	out.Process = Start(tb, name, slices.Concat(s.env(), s.Env, env, []string{"PREFS_HTTP_ADDR=" + host(out.URL), "PREFS_ADMIN_ADDR=" + host(out.AdminURL)}))
 	out.AwaitReady(tb, out.AdminURL+"/readyz")
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -35,7 +36,7 @@ func fine(context.Context) error { return nil }
 
 func newTelemetry(t *testing.T) *telemetry.Telemetry {
 	t.Helper()
-	m, err := telemetry.New("api", "1.2.3")
+	m, err := telemetry.New(t.Context(), "api", "1.2.3", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, m.Shutdown(context.WithoutCancel(t.Context()))) })
 	return m

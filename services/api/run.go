@@ -85,7 +85,7 @@ func (p *process) prepare(ctx context.Context) (err error) {
 	if p.verifier, err = auth.NewVerifier(trusted, p.log); err != nil {
 		return fmt.Errorf("--auth: %w", err)
 	}
-	if p.telemetry, err = telemetry.New(service, p.cfg.Version); err != nil { //nolint:contextcheck // it reads a few variables
+	if p.telemetry, err = telemetry.New(ctx, service, p.cfg.Version, p.log); err != nil {
 		return err
 	}
 	p.telemetry.WaitFor("migrations", errors.New("not looked at yet"))
@@ -105,7 +105,7 @@ func (p *process) prepare(ctx context.Context) (err error) {
 func (p *process) handler(prefs *preferences.Service) http.Handler {
 	return New(Options{
 		Preferences: prefs, Verifier: p.verifier, Log: p.log, Record: p.metrics.record, Timeout: p.cfg.RequestTimeout, Limiter: p.limiter,
-		Browsers: p.cfg.Browsers, About: About{Version: p.cfg.Version, Domains: p.domains},
+		Browsers: p.cfg.Browsers, About: About{Version: p.cfg.Version, Domains: p.domains}, Traces: p.telemetry.Traces(),
 	})
 }
 
@@ -145,7 +145,7 @@ func (p *process) awaitSchema(ctx context.Context) (bool, error) {
 
 // work opens the store, lets requests in, and publishes until ctx ends.
 func (p *process) work(ctx context.Context) (err error) {
-	store, err := postgres.Open(postgres.Config{URL: p.cfg.Database.URL.Reveal(), MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer()})
+	store, err := postgres.Open(postgres.Config{URL: p.cfg.Database.URL.Reveal(), MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer(), Tracer: postgres.Tracer(p.telemetry.Traces())})
 	if err != nil {
 		return fmt.Errorf("--database-url: %w", err)
 	}
@@ -168,7 +168,7 @@ func (p *process) work(ctx context.Context) (err error) {
 		publisher = kafka.NewPublisher(client, kafka.PublisherConfig{})
 	}
 	outlet, err := postgres.NewOutlet(p.cfg.Database.URL.Reveal(), p.cfg.Relay.Name, publisher, outbox.Config{ //nolint:contextcheck // instruments outlive ctx
-		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(), Retention: p.cfg.Relay.Retention,
+		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(), Tracer: p.telemetry.Tracer(), Retention: p.cfg.Relay.Retention,
 	}, p.log)
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (p *process) replica() (preferences.Reader, func() error, error) {
 	if url == "" {
 		return nil, func() error { return nil }, nil
 	}
-	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: p.cfg.Database.MaxConns})
+	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: p.cfg.Database.MaxConns, Tracer: postgres.Tracer(p.telemetry.Traces())})
 	if err != nil {
 		return nil, nil, fmt.Errorf("--database-replica-url: %w", err)
 	}

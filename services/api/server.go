@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/prefsd/prefsd/pkg/auth"
 	"github.com/prefsd/prefsd/pkg/fault"
@@ -27,6 +31,7 @@ type Options struct {
 	Limiter     *Limiter                // what holds callers back; nil: nothing does
 	Browsers    Browsers
 	About       About
+	Traces      trace.TracerProvider // where a span of each request goes; nil: nowhere
 }
 
 // server holds what the handlers need.
@@ -41,7 +46,20 @@ type server struct {
 // New returns the API as a handler.
 func New(o Options) http.Handler {
 	s := newServer(o)
-	return s.handler(o, s.routes())
+	h := s.handler(o, s.routes())
+	if o.Traces == nil {
+		return h
+	}
+	return otelhttp.NewHandler(h, "request", otelhttp.WithTracerProvider(o.Traces), otelhttp.WithPropagators(propagation.TraceContext{}),
+		otelhttp.WithMeterProvider(noop.NewMeterProvider()), otelhttp.WithSpanNameFormatter(spanName))
+}
+
+// spanName is the method and, once it is known, the route: a path has ids.
+func spanName(_ string, r *http.Request) string {
+	if r.Pattern == "" {
+		return r.Method
+	}
+	return r.Method + " " + r.Pattern
 }
 
 func newServer(o Options) *server {

@@ -3,19 +3,26 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
 // Store is what a record is settled in where it has no effect, and what the
@@ -25,8 +32,8 @@ type Store interface {
 	Ping(ctx context.Context) error
 }
 
-// Options are what a Consumer is made of. Sweep, Record, Now and NewID have
-// defaults.
+// Options are what a Consumer is made of. Sweep, Record, Tracer, Now
+// and NewID have defaults.
 type Options struct {
 	Preferences *preferences.Service
 	Domains     preferences.Domains
@@ -38,6 +45,7 @@ type Options struct {
 
 	Sweep  func()       // called when a clean stays open; default: nothing
 	Record func(Sample) // called for each attempt, for metrics; default: nothing
+	Tracer trace.Tracer // default: none
 	Now    func() time.Time
 	NewID  func() uuid.UUID
 }
@@ -59,6 +67,9 @@ func New(o Options) (*Consumer, error) {
 	}
 	if o.Record == nil {
 		o.Record = func(Sample) {}
+	}
+	if o.Tracer == nil {
+		o.Tracer = noop.Tracer{}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -105,6 +116,8 @@ func (c *Consumer) Settle(ctx context.Context, r events.Record, attempt int) err
 		c.Record(Sample{Type: otherType, Outcome: Skipped})
 		return nil
 	}
+	ctx, span := c.trace(ctx, r, &e)
+	defer span.End()
 	outcome := Retried
 	if err == nil {
 		outcome, err = c.survive(ctx, r, e)
@@ -123,7 +136,19 @@ func (c *Consumer) Settle(ctx context.Context, r events.Record, attempt int) err
 		s.Delay = c.Now().Sub(e.Time)
 	}
 	c.Record(s)
+	span.SetAttributes(attribute.String("prefs.outcome", string(outcome)))
 	return err
+}
+
+// trace begins the span of an attempt, a child of the owner's. What the event
+// causes belongs to it from here on.
+func (c *Consumer) trace(ctx context.Context, r events.Record, e *events.Event) (context.Context, trace.Span) {
+	ctx, span := c.Tracer.Start(telemetry.Continue(ctx, e.Traceparent), "process "+r.Topic, trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(semconv.MessagingSystemKafka, semconv.MessagingOperationTypeProcess, semconv.MessagingDestinationName(r.Topic),
+			semconv.MessagingDestinationPartitionID(strconv.Itoa(r.Partition)), semconv.MessagingKafkaOffset(int(r.Offset)),
+			semconv.MessagingConsumerGroupName(c.Group), semconv.MessagingMessageID(e.ID)))
+	e.Traceparent = cmp.Or(telemetry.Traceparent(ctx), e.Traceparent)
+	return ctx, span
 }
 
 // survive turns a panic into an unknown error. Otherwise one record that finds a

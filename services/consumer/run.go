@@ -40,7 +40,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if p.domains, err = cfg.domains(); err != nil {
 		return err
 	}
-	if p.telemetry, err = telemetry.New(service, cfg.Version); err != nil { //nolint:contextcheck // it reads a few variables
+	if p.telemetry, err = telemetry.New(ctx, service, cfg.Version, log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.telemetry.Shutdown(context.WithoutCancel(ctx))) }()
@@ -90,7 +90,7 @@ type part func(context.Context) error
 
 // work opens what the service needs, and runs its parts until ctx ends.
 func (p *process) work(ctx context.Context) (err error) {
-	store, err := postgres.Open(postgres.Config{URL: p.cfg.Database.URL.Reveal(), MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer()})
+	store, err := postgres.Open(postgres.Config{URL: p.cfg.Database.URL.Reveal(), MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer(), Tracer: postgres.Tracer(p.telemetry.Traces())})
 	if err != nil {
 		return fmt.Errorf("--database-url: %w", err)
 	}
@@ -127,7 +127,7 @@ func (p *process) outlet(client *kafka.Client) (*postgres.Outlet, error) {
 		publisher = kafka.NewPublisher(client, kafka.PublisherConfig{})
 	}
 	return postgres.NewOutlet(p.cfg.Database.URL.Reveal(), p.cfg.Relay.Name, publisher, outbox.Config{
-		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(), Retention: p.cfg.Relay.Retention,
+		EventSource: p.announcer().Source, Meter: p.telemetry.Meter(), Tracer: p.telemetry.Tracer(), Retention: p.cfg.Relay.Retention,
 	}, p.log)
 }
 
@@ -140,7 +140,7 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	})
 	consumer, err := New(Options{
 		Preferences: prefs, Domains: p.domains, UserEvents: p.cfg.Topics.UserEvents, Store: store, Group: p.cfg.Group, DeadLetters: p.cfg.Topics.DeadLetters,
-		Log: p.log, Sweep: runner.Poke, Record: p.metrics.record,
+		Log: p.log, Sweep: runner.Poke, Record: p.metrics.record, Tracer: p.telemetry.Tracer(),
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,8 +11,12 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/attribute"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
 // Sample is what became of one request, for metrics.
@@ -30,7 +35,8 @@ func Observe(log *slog.Logger, record func(Sample)) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			begun := time.Now()
-			r := &Request{ID: requestID(c.Request().Header), Traceparent: traceparent(c.Request().Header)}
+			req := c.Request()
+			r := &Request{ID: requestID(req.Header), Traceparent: cmp.Or(telemetry.Traceparent(req.Context()), traceparent(req.Header))}
 			c.Set(key, r)
 			c.Response().Header()[HeaderRequestID] = []string{r.ID}
 			if err := survive(next, c); err != nil {
@@ -42,6 +48,7 @@ func Observe(log *slog.Logger, record func(Sample)) echo.MiddlewareFunc {
 			}
 			record(s)
 			note(log, c, r, s)
+			mark(req, r, s)
 			return nil
 		}
 	}
@@ -53,14 +60,31 @@ func note(log *slog.Logger, c echo.Context, r *Request, s Sample) {
 	if !log.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 7)
+	attrs := make([]slog.Attr, 0, 8)
 	attrs = append(attrs,
 		slog.String("method", s.Method), slog.String("route", s.Route), slog.Int("status", s.Status),
 		slog.Int64("bytes", c.Response().Size), slog.Duration("took", s.Took), slog.String("request_id", r.ID))
 	if r.Reason != "" {
 		attrs = append(attrs, slog.String("code", string(r.Reason)))
 	}
+	if r.Traceparent != "" {
+		attrs = append(attrs, slog.String("trace_id", r.Traceparent[traceAt:traceEnd]))
+	}
 	log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
+}
+
+// mark tells the request's span, if there is one, what the request was: its name
+// is that of the route.
+func mark(req *http.Request, r *Request, s Sample) {
+	req.Pattern = s.Route
+	span := trace.SpanFromContext(req.Context())
+	if !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(semconv.HTTPRoute(s.Route), attribute.String("prefs.request_id", r.ID))
+	if r.Reason != "" {
+		span.SetAttributes(semconv.ErrorTypeKey.String(string(r.Reason)))
+	}
 }
 
 // Route returns the route of a request in the spelling of openapi.yaml's
