@@ -70,6 +70,7 @@ const (
 	ReasonRequestInProgress    Reason = "REQUEST_IN_PROGRESS"
 	ReasonIdempotencyKeyReused Reason = "IDEMPOTENCY_KEY_REUSED"
 	ReasonUnavailable          Reason = "UNAVAILABLE"
+	ReasonOwnerUnavailable     Reason = "OWNER_UNAVAILABLE"
 	ReasonOutcomeUnknown       Reason = "OUTCOME_UNKNOWN"
 	ReasonDeadlineExceeded     Reason = "DEADLINE_EXCEEDED"
 )
