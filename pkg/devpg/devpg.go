@@ -62,7 +62,10 @@ type Server struct {
 // Start brings up a server and returns once it accepts connections. When another
 // process already serves the data directory, that server is used and left alone
 // by Stop. The context bounds the start, not the life of the server.
-func Start(ctx context.Context, opts Options) (*Server, error) {
+func Start(ctx context.Context, opts Options) (*Server, error) { return start(ctx, opts, nil) }
+
+// start brings up a server of its own or, if there is a primary, its standby.
+func start(ctx context.Context, opts Options, primary *Server) (*Server, error) {
 	acc, err := accountFor(opts.DataDir)
 	if err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	if s.dir, err = place(ctx, opts.DataDir, acc); err != nil {
 		return nil, err
 	}
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, primary); err != nil {
 		return nil, errors.Join(err, s.dir.discard())
 	}
 	return s, nil
@@ -79,7 +82,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 
 // open adopts the server that runs on the directory, or prepares the directory
 // and starts one. Two processes that want the same directory take turns.
-func (s *Server) open(ctx context.Context) error {
+func (s *Server) open(ctx context.Context, primary *Server) error {
 	unlock, err := lockFile(ctx, s.dir.lock)
 	if err != nil {
 		return err
@@ -99,7 +102,11 @@ func (s *Server) open(ctx context.Context) error {
 	if s.bin, err = s.opts.binaries(ctx, s.account, s.dir.major()); err != nil {
 		return err
 	}
-	if err := s.dir.initialise(ctx, s.bin, s.account); err != nil {
+	fill := func(dir string) error { return initdb(ctx, dir, s.bin, s.account) }
+	if primary != nil {
+		fill = func(dir string) error { return copyOf(ctx, primary, dir, s.account) }
+	}
+	if err := s.dir.initialise(s.account, fill); err != nil {
 		return err
 	}
 	s.password = s.dir.password()

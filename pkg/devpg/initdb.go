@@ -30,7 +30,7 @@ func (d directory) major() int {
 
 // initialise fills the directory unless that was done before. It works beside it
 // and renames at the end, so a half-made directory is never taken for a whole one.
-func (d directory) initialise(ctx context.Context, bin binaries, acc *account) (err error) {
+func (d directory) initialise(acc *account, fill func(dir string) error) (err error) {
 	if d.major() != 0 {
 		return d.checkOwner(acc)
 	}
@@ -49,7 +49,7 @@ func (d directory) initialise(ctx context.Context, bin binaries, acc *account) (
 			err = errors.Join(err, os.RemoveAll(fresh))
 		}
 	}()
-	if err := fill(ctx, fresh, bin, acc); err != nil {
+	if err := fill(fresh); err != nil {
 		return err
 	}
 	if err := os.Rename(fresh, d.path); err != nil {
@@ -58,10 +58,10 @@ func (d directory) initialise(ctx context.Context, bin binaries, acc *account) (
 	return nil
 }
 
-// fill runs initdb. The password comes in a file because others can read the
+// initdb fills a directory with a new cluster. The password comes in a file because others can read the
 // arguments of a program; initdb wants its directory empty, so it is put there
 // only afterwards.
-func fill(ctx context.Context, dir string, bin binaries, acc *account) (err error) {
+func initdb(ctx context.Context, dir string, bin binaries, acc *account) (err error) {
 	secret := dir + ".password"
 	if err := os.WriteFile(secret, []byte(rand.Text()+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the password: %w", err)

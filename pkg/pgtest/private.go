@@ -19,15 +19,33 @@ func StartPrivate(tb testing.TB) *devpg.Server {
 	return s
 }
 
+// StartPair starts a server as StartPrivate does, and a standby that follows it.
+func StartPair(tb testing.TB) (primary, standby *devpg.Server) {
+	tb.Helper()
+	primary = StartPrivate(tb)
+	standby, err := primary.Standby(tb.Context(), testOptions())
+	if err != nil {
+		tb.Fatalf("pgtest: start a standby: %v", err)
+	}
+	closing(tb, standby)
+	return primary, standby
+}
+
 // own ties a server to a test and migrates it.
 func own(tb testing.TB, s *devpg.Server) {
+	tb.Helper()
+	closing(tb, s)
+	if err := migrateURL(tb.Context(), s.URL()); err != nil {
+		tb.Fatalf("pgtest: %v", err)
+	}
+}
+
+// closing stops a server when the test ends.
+func closing(tb testing.TB, s *devpg.Server) {
 	tb.Helper()
 	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			tb.Errorf("pgtest: stop PostgreSQL: %v", err)
 		}
 	})
-	if err := migrateURL(tb.Context(), s.URL()); err != nil {
-		tb.Fatalf("pgtest: %v", err)
-	}
 }

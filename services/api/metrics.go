@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -107,6 +108,25 @@ func showPool(meter metric.Meter, stats func() sql.DBStats) error {
 			s := stats()
 			for state, n := range map[string]int{"in_use": s.InUse, "idle": s.Idle, "limit": s.MaxOpenConnections} {
 				o.Observe(int64(n), metric.WithAttributes(attribute.String("state", state)))
+			}
+			return nil
+		}))
+	return err
+}
+
+// lagWithin bounds what a replica that is away costs a scrape.
+const lagWithin = time.Second
+
+// showLag shows how far the read replica is behind. While it is away there is no
+// value.
+func showLag(meter metric.Meter, lag func(context.Context) (time.Duration, error)) error {
+	_, err := meter.Float64ObservableGauge("prefs_replica_lag_seconds", metric.WithUnit("s"),
+		metric.WithDescription("How far the read replica is behind; no value while it is away."),
+		metric.WithFloat64Callback(func(ctx context.Context, o metric.Float64Observer) error {
+			ctx, cancel := context.WithTimeout(ctx, lagWithin)
+			defer cancel()
+			if behind, err := lag(ctx); err == nil {
+				o.Observe(behind.Seconds())
 			}
 			return nil
 		}))

@@ -191,6 +191,9 @@ func (p *process) replica() (preferences.Reader, func() error, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("--database-replica-url: %w", err)
 	}
+	if err := showLag(p.telemetry.Meter(), store.Lag); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("metrics: %w", err), store.Close())
+	}
 	return store, store.Close, nil
 }
 
