@@ -36,7 +36,7 @@ type Domains struct {
 }
 
 var (
-	domainName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+	domainName = regexp.MustCompile(fmt.Sprintf(`^[a-z][a-z0-9_-]{0,%d}$`, MaxDomain-1))
 	entityType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]{0,62}$`)
 )
 

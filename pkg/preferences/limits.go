@@ -15,6 +15,7 @@ const (
 	MaxItems               = 1000     // items of a list
 	MaxEntityID            = 128      // characters of [A-Za-z0-9._:-]
 	MaxUserID              = 255      // bytes
+	MaxDomain              = 63       // characters of its name
 	MaxAttributesBytes     = 16 << 10 // of one item, as jsonb spells them
 	MaxAttributesDepth     = 16       // levels of objects and arrays, the outermost included
 	MaxAttributesKeys      = 256      // names in one item, all levels together

@@ -39,6 +39,7 @@ type limitsJSON struct {
 	Items              int    `json:"items"`
 	EntityID           int    `json:"entityIdCharacters"`
 	UserID             int    `json:"userIdBytes"`
+	Domain             int    `json:"domainCharacters"`
 	AttributesBytes    int    `json:"attributesBytes"`
 	AttributesDepth    int    `json:"attributesDepth"`
 	AttributesKeys     int    `json:"attributesKeys"`
@@ -51,27 +52,25 @@ type limitsJSON struct {
 	HistoryPageSize    int    `json:"historyPageSize"`
 	FilterTerms        int    `json:"filterComparisons"`
 	SyncVersions       int    `json:"syncVersions"`
+	IdempotencyKey     int    `json:"idempotencyKeyCharacters"`
+	IdempotencyHours   int    `json:"idempotencyHours"`
 	RequestsOfUsers    string `json:"requestsOfUsers"`    // number/time, or off
 	RequestsOfServices string `json:"requestsOfServices"` // likewise
+	UsersAtOnce        int    `json:"requestsOfUsersAtOnce"`
+	ServicesAtOnce     int    `json:"requestsOfServicesAtOnce"`
+	AtWork             int    `json:"requestsAtWork"`
 }
 
 // capabilities name what a client may rely on. A name that stands here once
 // keeps its meaning.
-var capabilities = []string{"fields", "filter", "history", "idempotencyKey", "minVersion", "preconditions", "problemJson", "syncToken"}
+var capabilities = []string{
+	"batchUpdate", "fields", "filter", "history", "idempotencyKey", "minVersion", "preconditions", "problemJson", "restore", "returnMinimal",
+	"syncToken", "validateOnly",
+}
 
 // newInfo tells about a deployment; it stays the same while the process runs.
 func newInfo(about About, l Limits) *document {
-	info := infoJSON{
-		Name: "prefsd", Version: about.Version, Domains: []domainJSON{}, Capabilities: capabilities,
-		Limits: limitsJSON{
-			Items: preferences.MaxItems, EntityID: preferences.MaxEntityID, UserID: preferences.MaxUserID,
-			AttributesBytes: preferences.MaxAttributesBytes, AttributesDepth: preferences.MaxAttributesDepth,
-			AttributesKeys: preferences.MaxAttributesKeys, AttributesKey: preferences.MaxAttributesKeyLength,
-			ListAttributes: preferences.MaxListAttributesBytes, Body: middleware.MaxBody, URL: middleware.MaxURL, Headers: middleware.MaxHeader,
-			PageSize: preferences.MaxItems, HistoryPageSize: preferences.MaxHistory, FilterTerms: preferences.MaxFilterTerms,
-			SyncVersions: preferences.MaxSyncVersions, RequestsOfUsers: l.User.String(), RequestsOfServices: l.System.String(),
-		},
-	}
+	info := infoJSON{Name: "prefsd", Version: about.Version, Domains: []domainJSON{}, Limits: published(l), Capabilities: capabilities}
 	sum := sha256.New()
 	for _, d := range about.Domains.All() {
 		info.Domains = append(info.Domains, domainJSON{d.Name, d.EntityType})
@@ -79,6 +78,26 @@ func newInfo(about About, l Limits) *document {
 	}
 	info.DomainsVersion = base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:12])
 	return newDocument("info", typeJSON[0], append(mustJSON(info), '\n'))
+}
+
+func published(l Limits) limitsJSON {
+	out := limitsJSON{
+		Items: preferences.MaxItems, EntityID: preferences.MaxEntityID, UserID: preferences.MaxUserID, Domain: preferences.MaxDomain,
+		AttributesBytes: preferences.MaxAttributesBytes, AttributesDepth: preferences.MaxAttributesDepth,
+		AttributesKeys: preferences.MaxAttributesKeys, AttributesKey: preferences.MaxAttributesKeyLength,
+		ListAttributes: preferences.MaxListAttributesBytes, Body: middleware.MaxBody, URL: middleware.MaxURL, Headers: middleware.MaxHeader,
+		PageSize: preferences.MaxItems, HistoryPageSize: preferences.MaxHistory, FilterTerms: preferences.MaxFilterTerms,
+		SyncVersions: preferences.MaxSyncVersions, IdempotencyKey: middleware.MaxIdempotencyKey,
+		IdempotencyHours: int(preferences.KeyRetention.Hours()),
+		RequestsOfUsers:  l.User.String(), RequestsOfServices: l.System.String(), AtWork: l.AtWork,
+	}
+	if l.User.Requests > 0 {
+		out.UsersAtOnce = userAtOnce
+	}
+	if l.System.Requests > 0 {
+		out.ServicesAtOnce = systemAtOnce
+	}
+	return out
 }
 
 // mustJSON encodes what consists of strings and numbers.

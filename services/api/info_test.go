@@ -1,13 +1,17 @@
 package api_test
 
 import (
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/services/api"
 )
 
 // documents are one address of each that anyone may read and that stays the same.
@@ -46,15 +50,51 @@ func TestEverySchemaIsServed(t *testing.T) {
 }
 
 func TestInfoPublishesTheLimits(t *testing.T) {
+	w := begin(t)
 	var info struct {
-		Name    string
-		Domains []struct{ Name, EntityType string }
-		Limits  map[string]any
+		Name, DomainsVersion string
+		Domains              []struct{ Name, EntityType string }
+		Limits               map[string]any
 	}
-	caller{world: begin(t)}.send(http.MethodGet, "/info", "").is(http.StatusOK).into(&info)
+	caller{world: w}.send(http.MethodGet, "/info", "").is(http.StatusOK).into(&info)
 	require.Equal(t, "prefsd", info.Name)
 	require.Equal(t, "accounts", info.Domains[0].Name)
 	require.Equal(t, "account", info.Domains[0].EntityType)
-	require.InDelta(t, preferences.MaxItems, info.Limits["items"], 0)
-	require.NotEmpty(t, info.Limits["requestsOfUsers"])
+	require.NotEmpty(t, info.DomainsVersion)
+	want := map[string]any{
+		"items": 1000, "entityIdCharacters": 128, "userIdBytes": 255, "domainCharacters": 63, "attributesBytes": 16 << 10,
+		"attributesDepth": 16, "attributesKeys": 256, "attributesKeyCharacters": 128, "listAttributesBytes": 1 << 20, "bodyBytes": maxBody,
+		"urlBytes": 8 << 10, "headerBytes": 32 << 10, "pageSize": 1000, "historyPageSize": 200, "filterComparisons": 20, "syncVersions": 1000,
+		"idempotencyKeyCharacters": 255, "idempotencyHours": 24, "requestsOfUsers": "1000000/1m0s", "requestsOfServices": "1000000/1m0s",
+		"requestsOfUsersAtOnce": 64, "requestsOfServicesAtOnce": 256, "requestsAtWork": 12,
+	}
+	for name, value := range want {
+		require.EqualValues(t, value, info.Limits[name], name)
+	}
+	require.Len(t, info.Limits, len(want))
+	caller{world: w.limited(api.Limits{})}.send(http.MethodGet, "/info", "").is(http.StatusOK).into(&info)
+	for _, name := range []string{"requestsOfUsersAtOnce", "requestsOfServicesAtOnce", "requestsAtWork"} {
+		require.Zero(t, info.Limits[name], name)
+	}
+	require.Equal(t, "off", info.Limits["requestsOfUsers"])
+}
+
+// TestTheVersionOfTheDomainsChangesWithThem, with the part that no client sees too.
+func TestTheVersionOfTheDomainsChangesWithThem(t *testing.T) {
+	w := begin(t)
+	version := func(domains string) string {
+		d, err := preferences.ParseDomains([]byte(domains))
+		require.NoError(t, err)
+		other := *w
+		other.url = serve(t, api.New(api.Options{
+			Preferences: w.prefs, Verifier: verifier(t), Log: slog.New(slog.DiscardHandler), Timeout: time.Second, About: api.About{Domains: d},
+		}))
+		var info struct{ DomainsVersion string }
+		caller{world: &other}.send(http.MethodGet, "/info", "").is(http.StatusOK).into(&info)
+		return info.DomainsVersion
+	}
+	const cards = `[{"name":"cards","entityType":"card","events":{"topic":"card.events","idField":"cardId","deleted":"card.deleted"}}]`
+	first := version(cards)
+	require.Equal(t, first, version(strings.ReplaceAll(cards, `:"`, `: "`)))
+	require.NotEqual(t, first, version(strings.ReplaceAll(cards, "cardId", "id")))
 }
