@@ -186,6 +186,10 @@ func TestTheTourAndASecondStart(t *testing.T) {
 	require.Equal(t, []string{"acc-001", "acc-003", "acc-004", "acc-002"}, entitiesOf(t, listed.body))
 	again := r.do(http.MethodGet, r.APIURL+"/preferences?domain=accounts", r.Tokens.Alice, "", "If-None-Match", listed.header.Get("ETag"))
 	require.Equal(t, http.StatusNotModified, again.status)
+	for origin, allowed := range map[string]string{"http://localhost:3000": "http://localhost:3000", "http://evil.example.com": ""} {
+		seen := r.do(http.MethodGet, r.APIURL+"/info", "", "", "Origin", origin)
+		require.Equal(t, allowed, seen.header.Get("Access-Control-Allow-Origin"), "a UI under development may call")
+	}
 
 	deleted := r.do(http.MethodDelete, r.AccountsURL+"/accounts/acc-003", "", "")
 	require.Equal(t, http.StatusNoContent, deleted.status, deleted.body)

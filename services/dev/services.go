@@ -43,9 +43,16 @@ func (e *environment) logger(service string) *slog.Logger {
 	return e.log.With(slog.String("service", service))
 }
 
+// uiOrigins are where a UI under development is served from, unless
+// PREFS_CORS_ORIGINS says otherwise: its pages may call the API.
+var uiOrigins = []string{"http://localhost:3000", "http://127.0.0.1:3000"}
+
 func (e *environment) apiConfig() (api.Config, error) {
-	cfg, err := config.Parse[api.Config]("api", "", append(e.storeFlags(),
-		flag("auth-dev-key-file", e.keyFile()), flag("shutdown-delay", "0s"), flag("shutdown-timeout", "2s")), e.cfg.Lookup)
+	flags := append(e.storeFlags(), flag("auth-dev-key-file", e.keyFile()), flag("shutdown-delay", "0s"), flag("shutdown-timeout", "2s"))
+	if _, set := e.cfg.Lookup("PREFS_CORS_ORIGINS"); !set {
+		flags = append(flags, flag("cors-origins", uiOrigins...))
+	}
+	cfg, err := config.Parse[api.Config]("api", "", flags, e.cfg.Lookup)
 	cfg.Version, cfg.Listener, cfg.AdminListener = e.cfg.Version, e.sockets[placeAPI], e.sockets[placeAdmin]
 	return cfg, err
 }
