@@ -15,7 +15,7 @@ import (
 func (s *Store) History(ctx context.Context, r preferences.HistoryRange) ([]preferences.Change, bool, error) {
 	p := page{limit: r.Limit}
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, p.of(run("history", r.UserID, r.Domain, r.Below, r.Limit+1)))
+		return send(ctx, c, p.of(run("history", r.UserID, r.Domain, r.Below, r.Limit+1, preferences.MaxHistoryBytes)))
 	})
 	return p.changes, p.more, err
 }
@@ -26,7 +26,7 @@ func (s *Store) Since(ctx context.Context, userID, domain string, h preferences.
 	var l preferences.List
 	p := page{limit: h.Limit}
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, readList(preferences.Key{UserID: userID, Domain: domain}, &l), p.of(run("since", userID, domain, h.Version, h.Limit+1)))
+		return send(ctx, c, readList(preferences.Key{UserID: userID, Domain: domain}, &l), p.of(run("since", userID, domain, h.Version, h.Limit+1, preferences.MaxHistoryBytes)))
 	})
 	p.changes = slices.DeleteFunc(p.changes, func(c preferences.Change) bool { return c.Version > l.Version })
 	return l, p.changes, p.more, err
@@ -108,7 +108,7 @@ func (s *Store) auditedChanges(ctx context.Context, r preferences.AuditRange) (p
 		p := page{limit: r.Limit}
 		err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
 			b := r.Behind
-			return send(ctx, c, p.of(run("audituser", r.UserID, r.From, b.Time, b.List, b.Version, r.Domain, r.Actor, r.Limit+1)))
+			return send(ctx, c, p.of(run("audituser", r.UserID, r.From, b.Time, b.List, b.Version, r.Domain, r.Actor, r.Limit+1, preferences.MaxHistoryBytes)))
 		})
 		return p, err
 	}
@@ -123,7 +123,7 @@ func (s *Store) auditedChanges(ctx context.Context, r preferences.AuditRange) (p
 		}
 		p := page{limit: r.Limit - len(found.changes)}
 		err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-			return send(ctx, c, p.of(run("auditrange", from, behind.Time, behind.List, behind.Version, r.Domain, r.Actor, p.limit+1)))
+			return send(ctx, c, p.of(run("auditrange", from, behind.Time, behind.List, behind.Version, r.Domain, r.Actor, p.limit+1, preferences.MaxHistoryBytes)))
 		})
 		if err != nil {
 			return page{}, err

@@ -6,9 +6,65 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/pgtest"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
+
+// TestThePageIsAllThatIsSent: where many deltas are large, the server must not
+// send those that the page has no room for; it would be cut off for taking too
+// long.
+func TestThePageIsAllThatIsSent(t *testing.T) {
+	t.Parallel()
+	h, w := openWiredUnchecked(t)
+	h.save(t, "alice", "a")
+	token := h.list(t, "alice").SyncToken()
+	const versions = 30
+	h.heavy(t, versions)
+	ask := func(statement string, fn func() error) {
+		t.Helper()
+		w.Cut(pgtest.Cut{Mark: statement + "\x00", Bytes: pgtest.Everything})
+		require.NoError(t, fn(), statement)
+		require.True(t, w.Fired(), statement)
+		require.Less(t, w.Answered(), preferences.MaxHistoryBytes*3/2, statement)
+	}
+	ask("history", func() error {
+		_, err := h.History(t.Context(), preferences.HistoryQuery{UserID: "alice", Domain: "accounts"})
+		return err
+	})
+	ask("since", func() error {
+		_, err := h.Sync(t.Context(), "alice", "accounts", token)
+		require.Equal(t, fault.ReasonSyncTokenExpired, fault.ReasonOf(err))
+		return nil
+	})
+	ask("audituser", func() error {
+		_, err := h.Audit(t.Context(), preferences.AuditQuery{UserID: "alice"})
+		return err
+	})
+	ask("auditrange", func() error {
+		_, err := h.Audit(t.Context(), preferences.AuditQuery{From: time.Now().Add(-time.Hour), To: time.Now().Add(time.Hour)})
+		return err
+	})
+}
+
+// list reads a user's list.
+func (h *house) list(t *testing.T, user string) preferences.List {
+	t.Helper()
+	l, err := h.List(t.Context(), user, "accounts")
+	require.NoError(t, err)
+	return l
+}
+
+// heavy makes up versions of the only list, of whose deltas three exceed a page.
+func (h *house) heavy(t *testing.T, versions int) {
+	t.Helper()
+	_, err := h.admin.Exec(t.Context(), `insert into changes (list_id, version, changed_at, action, actor, delta)
+		select list_id, v, changed_at + v * interval '1 second', 'replace', 'alice', jsonb_build_object('filler', repeat('x', $1))
+		from changes, generate_series(2, $2) v`, preferences.MaxHistoryBytes/3, versions)
+	require.NoError(t, err)
+	_, err = h.admin.Exec(t.Context(), `update preference_lists set version = $1`, versions)
+	require.NoError(t, err)
+}
 
 // TestAPageOfTheHistoryIsBoundedInBytes: a delta may hold all attributes of a
 // list twice, so that a page of them must end before it is full.
@@ -17,12 +73,7 @@ func TestAPageOfTheHistoryIsBoundedInBytes(t *testing.T) {
 	h := openUnchecked(t, pgtest.New(t))
 	h.save(t, "alice", "a")
 	const versions = 10
-	_, err := h.admin.Exec(t.Context(), `insert into changes (list_id, version, changed_at, action, actor, delta)
-		select list_id, v, changed_at + v * interval '1 second', 'replace', 'alice', jsonb_build_object('filler', repeat('x', $1))
-		from changes, generate_series(2, $2) v`, preferences.MaxHistoryBytes/3, versions)
-	require.NoError(t, err)
-	_, err = h.admin.Exec(t.Context(), `update preference_lists set version = $1`, versions)
-	require.NoError(t, err)
+	h.heavy(t, versions)
 
 	var seen []int64
 	for q := (preferences.HistoryQuery{UserID: "alice", Domain: "accounts"}); ; {
@@ -64,7 +115,7 @@ func TestAPageOfTheHistoryIsBoundedInBytes(t *testing.T) {
 		require.NoError(t, h.admin.QueryRow(t.Context(), `select list_id, changed_at from changes where version = $1`, version).Scan(&l.ID, &l.UpdateTime))
 		return l.SyncToken()
 	}
-	_, err = h.Sync(t.Context(), "alice", "accounts", token(2))
+	_, err := h.Sync(t.Context(), "alice", "accounts", token(2))
 	require.ErrorContains(t, err, "SYNC_TOKEN_EXPIRED", "a delta that is larger than any list is not worth reading")
 }
 

@@ -74,41 +74,81 @@ from preferences p join preference_lists l on l.list_id = p.list_id
 where p.id = $1 and l.user_id = $2
 
 -- name: history
--- $1 user, $2 domain, $3 version above those wanted, $4 limit: from the end of the primary key
-select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
-from preference_lists l cross join lateral (
-  select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
-  from changes where list_id = l.list_id and version < $3 order by version desc limit $4) c
-where l.user_id = $1 and l.domain = $2 order by c.version desc
+-- $1 user, $2 domain, $3 version above those wanted, $4 limit, $5 bytes: from the end of the primary key, one by one until the
+-- deltas are more than the bytes, so that what no page holds is neither unpacked nor sent
+with recursive page as (
+  (select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
+     1 n, octet_length(c.delta::text)::bigint bytes
+   from preference_lists l cross join lateral (
+     select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+     from changes x where x.list_id = l.list_id and x.version < $3 order by x.version desc limit 1) c
+   where l.user_id = $1 and l.domain = $2)
+  union all
+  select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
+    p.n + 1, p.bytes + octet_length(c.delta::text)
+  from page p cross join lateral (
+    select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+    from changes x where x.list_id = p.list_id and x.version < p.version order by x.version desc limit 1) c
+  where p.n < $4 and (p.n = 1 or p.bytes <= $5))
+select list_id, $1::text, $2::text, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta from page order by n
 
 -- name: since
--- $1 user, $2 domain, $3 first version wanted, $4 limit
-select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
-from preference_lists l cross join lateral (
-  select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
-  from changes where list_id = l.list_id and version >= $3 order by version limit $4) c
-where l.user_id = $1 and l.domain = $2 order by c.version
+-- $1 user, $2 domain, $3 first version wanted, $4 limit, $5 bytes: likewise
+with recursive page as (
+  (select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
+     1 n, octet_length(c.delta::text)::bigint bytes
+   from preference_lists l cross join lateral (
+     select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+     from changes x where x.list_id = l.list_id and x.version >= $3 order by x.version limit 1) c
+   where l.user_id = $1 and l.domain = $2)
+  union all
+  select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
+    p.n + 1, p.bytes + octet_length(c.delta::text)
+  from page p cross join lateral (
+    select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+    from changes x where x.list_id = p.list_id and x.version > p.version order by x.version limit 1) c
+  where p.n < $4 and (p.n = 1 or p.bytes <= $5))
+select list_id, $1::text, $2::text, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta from page order by n
 
 -- name: audituser
--- $1 user, $2 from, $3 $4 $5 the time, list and version to go on behind, $6 domain or empty, $7 actor or empty, $8 limit: of
--- each list from the end of the primary key, because times rise with versions
-select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
-from preference_lists l cross join lateral (
+-- $1 user, $2 from, $3 $4 $5 the time, list and version to go on behind, $6 domain or empty, $7 actor or empty, $8 limit,
+-- $9 bytes: of each list from the end of the primary key, because times rise with versions
+with recursive found as materialized (
+  select row_number() over (order by c.changed_at desc, c.list_id desc, c.version desc) n, c.list_id, c.version, l.user_id, l.domain
+  from preference_lists l cross join lateral (
+    select list_id, version, changed_at from changes x where x.list_id = l.list_id and x.changed_at >= $2
+      and (x.changed_at, x.list_id, x.version) < ($3::timestamptz, $4::bigint, $5::bigint) and $7::text in ('', x.actor)
+    order by x.version desc limit $8) c
+  where l.user_id = $1 and $6::text in ('', l.domain)
+  order by n limit $8), page as (
+  select 0::bigint n, 0::bigint bytes
+  union all
+  select f.n, p.bytes + (select octet_length(x.delta::text) from changes x where x.list_id = f.list_id and x.version = f.version)
+  from page p join found f on f.n = p.n + 1 where p.n < 2 or p.bytes <= $9)
+select c.list_id, f.user_id, f.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
+from found f cross join lateral (
   select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
-  from changes x where x.list_id = l.list_id and x.changed_at >= $2
-    and (x.changed_at, x.list_id, x.version) < ($3::timestamptz, $4::bigint, $5::bigint) and $7::text in ('', x.actor)
-  order by x.version desc limit $8) c
-where l.user_id = $1 and $6::text in ('', l.domain)
-order by c.changed_at desc, c.list_id desc, c.version desc limit $8
+  from changes x where x.list_id = f.list_id and x.version = f.version limit 1) c
+where f.n <= (select max(n) from page) order by f.n
 
 -- name: auditrange
--- $1 from, $2 $3 $4 the time, list and version to go on behind, $5 domain or empty, $6 actor or empty, $7 limit: by the time's
--- index, in windows that the caller widens
-select c.list_id, l.user_id, l.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
-from changes c join preference_lists l using (list_id)
-where c.changed_at >= $1 and c.changed_at <= $2 and (c.changed_at, c.list_id, c.version) < ($2::timestamptz, $3::bigint, $4::bigint)
-  and $5::text in ('', l.domain) and $6::text in ('', c.actor)
-order by c.changed_at desc, c.list_id desc, c.version desc limit $7
+-- $1 from, $2 $3 $4 the time, list and version to go on behind, $5 domain or empty, $6 actor or empty, $7 limit, $8 bytes: by
+-- the time's index, in windows that the caller widens
+with recursive found as materialized (
+  select row_number() over (order by c.changed_at desc, c.list_id desc, c.version desc) n, c.list_id, c.version, l.user_id, l.domain
+  from changes c join preference_lists l using (list_id)
+  where c.changed_at >= $1 and c.changed_at <= $2 and (c.changed_at, c.list_id, c.version) < ($2::timestamptz, $3::bigint, $4::bigint)
+    and $5::text in ('', l.domain) and $6::text in ('', c.actor)
+  order by n limit $7), page as (
+  select 0::bigint n, 0::bigint bytes
+  union all
+  select f.n, p.bytes + (select octet_length(x.delta::text) from changes x where x.list_id = f.list_id and x.version = f.version)
+  from page p join found f on f.n = p.n + 1 where p.n < 2 or p.bytes <= $8)
+select c.list_id, f.user_id, f.domain, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta
+from found f cross join lateral (
+  select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+  from changes x where x.list_id = f.list_id and x.version = f.version limit 1) c
+where f.n <= (select max(n) from page) order by f.n
 
 -- name: auditoperations
 -- $1 from, $2 $3 the time and id to go on behind, $4 actor or empty, $5 limit: that it was called for, cancelled, undone
