@@ -22,6 +22,9 @@ const (
 	KindBulkClean OperationKind = "bulkClean"   // the same for many entities, called for by an operator
 )
 
+// OperationKinds lists every kind.
+func OperationKinds() []OperationKind { return []OperationKind{KindClean, KindBulkClean} }
+
 // OperationState says how far an operation is.
 type OperationState string
 

@@ -76,10 +76,15 @@ func (s *Service) BulkClean(ctx context.Context, by By, entities []Entity, reord
 
 // CheckBulkClean says all that is wrong with entities to clean.
 func (s *Service) CheckBulkClean(entities []Entity) error {
-	if len(entities) == 0 || len(entities) > MaxItems {
-		v := violations{at: alone}
-		v.add(fault.ReasonInvalidField, targets, fmt.Sprintf("must hold 1 to %d entities", MaxItems))
-		return v.err()
+	v := violations{at: alone}
+	switch {
+	case len(entities) == 0:
+		v.add(fault.ReasonInvalidField, targets, "must hold at least one entity")
+	case len(entities) > MaxItems:
+		v.add(fault.ReasonTooManyItems, targets, fmt.Sprintf("must hold at most %d entities", MaxItems))
+	}
+	if err := v.err(); err != nil {
+		return err
 	}
 	wrong, unknown := violations{of: targets}, violations{of: targets}
 	for i, e := range entities {

@@ -54,21 +54,34 @@ func change(c echo.Context, do func(preferences.By) (preferences.Result, error),
 	return answer(c, out.status, out.body)
 }
 
-// minimal says whether the caller wants to know no more than that it was done
-// (RFC 7240). Of a rehearsal the answer is all there is.
+// Preferences of RFC 7240 that are known here.
+const (
+	headerPreferenceApplied = "Preference-Applied"
+	preferReturn            = "return"
+	preferAsync             = "respond-async"
+)
+
+// minimal says whether the caller wants to know no more than that it was done.
+// Of a rehearsal the answer is all there is.
 func minimal(c echo.Context) bool {
 	if middleware.Of(c).Query.Get(paramValidateOnly) == "true" {
 		return false
 	}
+	value, _ := preferenceOf(c, preferReturn)
+	return strings.EqualFold(value, "minimal")
+}
+
+// preferenceOf returns the value of a preference; the first one counts.
+func preferenceOf(c echo.Context, wanted string) (value string, is bool) {
 	for _, line := range c.Request().Header["Prefer"] {
 		for preference := range strings.SplitSeq(line, ",") {
 			name, value, _ := strings.Cut(strings.TrimSpace(preference), "=")
-			if strings.EqualFold(strings.TrimSpace(name), "return") { // the first one counts
-				return strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "minimal")
+			if strings.EqualFold(strings.TrimSpace(name), wanted) {
+				return strings.Trim(strings.TrimSpace(value), `"`), true
 			}
 		}
 	}
-	return false
+	return "", false
 }
 
 // briefly leaves the body of an answer out, and says so.
@@ -77,7 +90,7 @@ func briefly(render func(preferences.Result) reply) func(preferences.Result) rep
 		out := render(res)
 		if out.body != nil {
 			out.status, out.body = http.StatusNoContent, nil
-			out.header["Preference-Applied"] = "return=minimal"
+			out.header[headerPreferenceApplied] = "return=minimal"
 		}
 		return out
 	}

@@ -121,8 +121,6 @@ func changeOf(c preferences.Change) changeJSON {
 	return out
 }
 
-func operationName(id uuid.UUID) string { return "operations/" + id.String() }
-
 // nextPage is a token as bodies have it: null on the last page.
 func nextPage(token string) *string {
 	if token == "" {
@@ -138,11 +136,9 @@ type auditJSON struct {
 	NextPageToken *string `json:"nextPageToken"`
 }
 
-// Values of an audit event's type.
-const (
-	listChanged     = "listChanged"
-	operationCalled = "operationCalled"
-)
+// listChanged is the type of an audit event about a list; those about an
+// operation have the call for one.
+const listChanged = "listChanged"
 
 // listEventJSON is a change of a list.
 type listEventJSON struct {
@@ -152,22 +148,22 @@ type listEventJSON struct {
 	changeJSON
 }
 
-// operationEventJSON is an operation that somebody called for.
+// operationEventJSON is what somebody asked of an operation.
 type operationEventJSON struct {
-	Type      string          `json:"type"`
-	Time      time.Time       `json:"time"`
-	Action    string          `json:"action"`
-	Actor     string          `json:"actor"`
-	Operation string          `json:"operation"`
-	State     string          `json:"state"`
-	Request   json.RawMessage `json:"request"`
+	Type      preferences.OperationCall `json:"type"`
+	Time      time.Time                 `json:"time"`
+	Action    string                    `json:"action"`
+	Actor     string                    `json:"actor"`
+	Operation string                    `json:"operation"`
+	State     string                    `json:"state"`
+	Request   json.RawMessage           `json:"request"`
 }
 
 func auditOf(p preferences.AuditPage) auditJSON {
 	out := auditJSON{AuditEvents: make([]any, len(p.Events)), NextPageToken: nextPage(p.NextToken)}
 	for i, e := range p.Events {
 		if o := e.Operation; o != nil {
-			out.AuditEvents[i] = operationEventJSON{operationCalled, o.Time, o.Kind, o.Actor, operationName(o.ID), o.State, o.Request}
+			out.AuditEvents[i] = operationEventJSON{o.Call, o.Time, o.Kind, o.Actor, operationName(o.ID), o.State, o.Request}
 			continue
 		}
 		out.AuditEvents[i] = listEventJSON{listChanged, e.Change.UserID, e.Change.Domain, changeOf(*e.Change)}

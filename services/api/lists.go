@@ -1,14 +1,10 @@
 package api
 
 import (
-	"net/http"
-
 	"github.com/labstack/echo/v4"
 
-	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/precondition"
 	"github.com/prefsd/prefsd/pkg/preferences"
-	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
 // list answers GET /preferences. A caller with a tag is answered from the head
@@ -109,32 +105,4 @@ func (s *server) restore(c echo.Context) error {
 	return change(c, func(by preferences.By) (preferences.Result, error) {
 		return s.prefs.Restore(c.Request().Context(), userOf(c), in.Domain, in.Version, by, terms)
 	}, listReply)
-}
-
-// cleanOrphaned answers POST /preferences:cleanOrphaned.
-func (s *server) cleanOrphaned(c echo.Context) error {
-	in, form := decode[cleanInput](c)
-	entity, wrong := in.entity()
-	if form != nil || wrong != nil {
-		return refusal(form, wrong, s.prefs.CheckClean(entity))
-	}
-	rehearse, err := readFlag(middleware.Of(c).Query, paramValidateOnly)
-	if err != nil {
-		return err
-	}
-	by := byOf(c)
-	by.Once = onceOf(c, nil)
-	var done preferences.Cleaned
-	if rehearse {
-		done, err = s.prefs.RehearseClean(c.Request().Context(), entity)
-	} else {
-		done, err = s.prefs.CleanOrphaned(c.Request().Context(), by, entity, in.reorder())
-	}
-	if err != nil {
-		return err
-	}
-	if done.Ongoing != nil {
-		return fault.New(fault.Deadline, fault.ReasonDeadlineExceeded, "The clean takes longer than a request may; it goes on in the background.")
-	}
-	return answer(c, http.StatusOK, cleanedJSON{Deleted: done.Deleted, AffectedUsers: done.AffectedUsers, Reordered: in.reorder()})
 }

@@ -87,6 +87,7 @@ type world struct {
 	store *postgres.Store
 	prefs *preferences.Service
 	logs  *logs
+	open  string // the id of an operation, for the samples of routes
 }
 
 // logs collects what the API logs.

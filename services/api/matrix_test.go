@@ -15,8 +15,8 @@ import (
 )
 
 // sample is a request that is right in all but who sends it. In target, body and
-// header, ID is the id of an item of alice's, TAG its tag, and NEW an entity that
-// no list has.
+// header, ID is the id of an item of alice's, TAG its tag, NEW an entity that no
+// list has, and OPN the id of an operation that nobody has begun.
 type sample struct {
 	target, body string
 	status       int // for those who may
@@ -25,35 +25,42 @@ type sample struct {
 
 // samples has one for each route: a new route needs a line here.
 var samples = map[string]sample{
-	"GET /preferences":                {target: accounts, status: http.StatusOK},
-	"HEAD /preferences":               {target: accounts, status: http.StatusOK},
-	"POST /preferences":               {target: "/preferences", body: `{"domain":"accounts","entityId":"NEW"}`, status: http.StatusCreated},
-	"GET /preferences/:id":            {target: "/preferences/ID", status: http.StatusOK},
-	"HEAD /preferences/:id":           {target: "/preferences/ID", status: http.StatusOK},
-	"PATCH /preferences/:id":          {target: "/preferences/ID", body: `{"attributes":{"a":1}}`, status: http.StatusOK},
-	"DELETE /preferences/:id":         {target: "/preferences/ID", status: http.StatusNoContent},
-	"PUT /preferences:batchReplace":   {target: "/preferences:batchReplace", body: `{"domain":"accounts","preferences":[{"entityId":"NEW"}]}`, status: http.StatusOK},
-	"POST /preferences:batchReplace":  {target: "/preferences:batchReplace", body: `{"domain":"accounts","preferences":[{"entityId":"NEW"}]}`, status: http.StatusOK},
-	"PATCH /preferences:batchUpdate":  {target: batchPath, body: `{"domain":"accounts","updates":[{"id":"ID","attributes":{"a":1}}]}`, status: http.StatusOK},
-	"POST /preferences:batchUpdate":   {target: batchPath, body: `{"domain":"accounts","updates":[{"id":"ID","attributes":{"a":1}}]}`, status: http.StatusOK},
-	"POST /preferences:restore":       {target: "/preferences:restore", body: `{"domain":"accounts","version":1}`, status: http.StatusOK},
-	"POST /preferences:cleanOrphaned": {target: "/preferences:cleanOrphaned", body: `{"entityId":"NEW","entityType":"account"}`, status: http.StatusOK},
-	"GET /preferences:history":        {target: history, status: http.StatusOK},
-	"HEAD /preferences:history":       {target: history, status: http.StatusOK},
-	"GET /auditEvents":                {target: trail, status: http.StatusOK},
-	"HEAD /auditEvents":               {target: trail, status: http.StatusOK},
-	"GET /openapi.yaml":               {target: "/openapi.yaml", status: http.StatusOK},
-	"HEAD /openapi.yaml":              {target: "/openapi.yaml", status: http.StatusOK},
-	"GET /asyncapi.yaml":              {target: "/asyncapi.yaml", status: http.StatusOK},
-	"HEAD /asyncapi.yaml":             {target: "/asyncapi.yaml", status: http.StatusOK},
-	"GET /info":                       {target: "/info", status: http.StatusOK},
-	"HEAD /info":                      {target: "/info", status: http.StatusOK},
-	"GET /schemas/:type/:version":     {target: "/schemas/preferences.updated/1", status: http.StatusOK},
-	"HEAD /schemas/:type/:version":    {target: "/schemas/preferences.updated/1", status: http.StatusOK},
-	"GET /docs":                       {target: "/docs", status: http.StatusOK},
-	"HEAD /docs":                      {target: "/docs", status: http.StatusOK},
-	"GET /docs/:file":                 {target: "/docs/swagger-ui-bundle.js.LICENSE.txt", status: http.StatusOK},
-	"HEAD /docs/:file":                {target: "/docs/swagger-ui-bundle.js.LICENSE.txt", status: http.StatusOK},
+	"GET /preferences":                    {target: accounts, status: http.StatusOK},
+	"HEAD /preferences":                   {target: accounts, status: http.StatusOK},
+	"POST /preferences":                   {target: "/preferences", body: `{"domain":"accounts","entityId":"NEW"}`, status: http.StatusCreated},
+	"GET /preferences/:id":                {target: "/preferences/ID", status: http.StatusOK},
+	"HEAD /preferences/:id":               {target: "/preferences/ID", status: http.StatusOK},
+	"PATCH /preferences/:id":              {target: "/preferences/ID", body: `{"attributes":{"a":1}}`, status: http.StatusOK},
+	"DELETE /preferences/:id":             {target: "/preferences/ID", status: http.StatusNoContent},
+	"PUT /preferences:batchReplace":       {target: "/preferences:batchReplace", body: `{"domain":"accounts","preferences":[{"entityId":"NEW"}]}`, status: http.StatusOK},
+	"POST /preferences:batchReplace":      {target: "/preferences:batchReplace", body: `{"domain":"accounts","preferences":[{"entityId":"NEW"}]}`, status: http.StatusOK},
+	"PATCH /preferences:batchUpdate":      {target: batchPath, body: `{"domain":"accounts","updates":[{"id":"ID","attributes":{"a":1}}]}`, status: http.StatusOK},
+	"POST /preferences:batchUpdate":       {target: batchPath, body: `{"domain":"accounts","updates":[{"id":"ID","attributes":{"a":1}}]}`, status: http.StatusOK},
+	"POST /preferences:restore":           {target: "/preferences:restore", body: `{"domain":"accounts","version":1}`, status: http.StatusOK},
+	"POST /preferences:cleanOrphaned":     {target: "/preferences:cleanOrphaned", body: `{"entityId":"NEW","entityType":"account"}`, status: http.StatusOK},
+	"POST /preferences:bulkCleanOrphaned": {target: "/preferences:bulkCleanOrphaned", body: `{"entities":[{"entityId":"NEW","entityType":"account"}]}`, status: http.StatusOK},
+	"GET /operations":                     {target: "/operations", status: http.StatusOK},
+	"HEAD /operations":                    {target: "/operations", status: http.StatusOK},
+	"GET /operations/:id":                 {target: "/operations/OPN", status: http.StatusOK},
+	"HEAD /operations/:id":                {target: "/operations/OPN", status: http.StatusOK},
+	"POST /operations/:id/cancel":         {target: "/operations/OPN/cancel", status: http.StatusAccepted},
+	"POST /operations/:id/undo":           {target: "/operations/OPN/undo", status: http.StatusAccepted},
+	"GET /preferences:history":            {target: history, status: http.StatusOK},
+	"HEAD /preferences:history":           {target: history, status: http.StatusOK},
+	"GET /auditEvents":                    {target: trail, status: http.StatusOK},
+	"HEAD /auditEvents":                   {target: trail, status: http.StatusOK},
+	"GET /openapi.yaml":                   {target: "/openapi.yaml", status: http.StatusOK},
+	"HEAD /openapi.yaml":                  {target: "/openapi.yaml", status: http.StatusOK},
+	"GET /asyncapi.yaml":                  {target: "/asyncapi.yaml", status: http.StatusOK},
+	"HEAD /asyncapi.yaml":                 {target: "/asyncapi.yaml", status: http.StatusOK},
+	"GET /info":                           {target: "/info", status: http.StatusOK},
+	"HEAD /info":                          {target: "/info", status: http.StatusOK},
+	"GET /schemas/:type/:version":         {target: "/schemas/preferences.updated/1", status: http.StatusOK},
+	"HEAD /schemas/:type/:version":        {target: "/schemas/preferences.updated/1", status: http.StatusOK},
+	"GET /docs":                           {target: "/docs", status: http.StatusOK},
+	"HEAD /docs":                          {target: "/docs", status: http.StatusOK},
+	"GET /docs/:file":                     {target: "/docs/swagger-ui-bundle.js.LICENSE.txt", status: http.StatusOK},
+	"HEAD /docs/:file":                    {target: "/docs/swagger-ui-bundle.js.LICENSE.txt", status: http.StatusOK},
 }
 
 // sampleOf finds the sample of a route.
@@ -69,7 +76,7 @@ func nameOf(r api.Route) string { return r.Method + " " + strings.ReplaceAll(r.P
 // try sends a sample.
 func (c caller) try(method string, s sample, it preference, entity string, h ...string) answered {
 	c.Helper()
-	fill := strings.NewReplacer("ID", it.ID, "TAG", it.ETag, "NEW", entity)
+	fill := strings.NewReplacer("ID", it.ID, "TAG", it.ETag, "NEW", entity, "OPN", c.open)
 	header := make([]string, 0, len(s.header)+len(h))
 	for _, text := range append(slices.Clone(s.header), h...) {
 		header = append(header, fill.Replace(text))
@@ -111,6 +118,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 				c := everybody[who].in(t)
 				entity := fmt.Sprintf("new-%d", cells)
 				it := alice.in(t).save("a-" + entity).Preferences[0]
+				c.open = c.in(t).deferred(entity)
 				status := want[who]
 				if status == permitted && strings.Contains(s.target+s.body, "ID") && who != "user" {
 					status = http.StatusNotFound // even an administrator has no hand in single items of others
@@ -136,7 +144,7 @@ func TestScopesAreDescribed(t *testing.T) {
 		if r.Audience == api.Anyone {
 			continue
 		}
-		path := strings.NewReplacer(":id", "{id}", `\:`, ":").Replace(r.Path)
+		path := strings.NewReplacer("/:id", "/{id}", `\:`, ":").Replace(r.Path)
 		op := contract().doc.Paths.Find(path).GetOperation(r.Method)
 		for _, status := range []int{401, 403, 429, 503} {
 			require.NotNil(t, op.Responses.Status(status), "%s describes %d", nameOf(r), status)

@@ -31,6 +31,9 @@ const (
 	paramEndTime    = "endTime"
 	paramActor      = "actor"
 	paramForce      = "force"
+	paramKind       = "kind"
+	paramState      = "state"
+	paramUndo       = "undo"
 
 	paramValidateOnly = "validateOnly"
 )

@@ -38,9 +38,9 @@ type Route struct {
 // Routes is the table of all routes, for whoever must not miss one.
 func Routes() []Route { return (&server{}).routes() }
 
-// longest is how long a clean may take; what is left then is carried on in the
-// background.
-const longest = 5 * time.Minute
+// longest is more than a request waits for its clean before it leaves the rest to
+// the background.
+const longest = 30 * time.Second
 
 // methodsOf is what Allow says about the server as a whole.
 func methodsOf(routes []Route) string {
@@ -61,7 +61,12 @@ func (s *server) routes() []Route {
 		batch   = `/preferences\:batchUpdate`
 		restore = `/preferences\:restore`
 		clean   = `/preferences\:cleanOrphaned`
+		bulk    = `/preferences\:bulkCleanOrphaned`
 		history = `/preferences\:history`
+		works   = `/operations`
+		work    = `/operations/:id`
+		cancel  = `/operations/:id/cancel`
+		undo    = `/operations/:id/undo`
 		audit   = `/auditEvents`
 		spec    = `/openapi.yaml`
 		async   = `/asyncapi.yaml`
@@ -74,6 +79,8 @@ func (s *server) routes() []Route {
 		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramSyncToken, paramMinVersion, paramUserID}
 		past  = []string{paramDomain, paramPageSize, paramPageToken, paramUserID}
 		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
+		calls = []string{paramKind, paramState, paramPageSize, paramPageToken}
+		taken = []string{paramUndo}
 		force = []string{paramForce}
 		whole = []string{paramForce, paramValidateOnly}
 		trial = []string{paramValidateOnly}
@@ -94,6 +101,13 @@ func (s *server) routes() []Route {
 		{Method: http.MethodPost, Path: batch, Audience: Users, Query: force, Takes: body, handle: s.batchUpdate},
 		{Method: http.MethodPost, Path: restore, Audience: Users, Takes: body, handle: s.restore},
 		{Method: http.MethodPost, Path: clean, Audience: System, Query: trial, Takes: body, Within: longest, handle: s.cleanOrphaned},
+		{Method: http.MethodPost, Path: bulk, Audience: System, Takes: body, Within: longest, handle: s.bulkCleanOrphaned},
+		{Method: http.MethodGet, Path: works, Audience: System, Query: calls, handle: s.operations},
+		{Method: http.MethodHead, Path: works, Audience: System, Query: calls, handle: s.operations},
+		{Method: http.MethodGet, Path: work, Audience: System, handle: s.operation},
+		{Method: http.MethodHead, Path: work, Audience: System, handle: s.operation},
+		{Method: http.MethodPost, Path: cancel, Audience: System, Query: taken, handle: s.cancelOperation},
+		{Method: http.MethodPost, Path: undo, Audience: System, handle: s.undoOperation},
 		{Method: http.MethodGet, Path: history, Audience: Users, Query: past, handle: s.history},
 		{Method: http.MethodHead, Path: history, Audience: Users, Query: past, handle: s.history},
 		{Method: http.MethodGet, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},

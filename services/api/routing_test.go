@@ -81,7 +81,7 @@ func TestCase005_CleanIsReachedByItsOwnName(t *testing.T) {
 	w.as("alice").save("a", "b")
 	w.system().send(http.MethodPost, "/preferences:cleanOrphaned", `{"entityId":"a","entityType":"account"}`).is(http.StatusOK)
 	require.Equal(t, []string{"b:1"}, w.as("alice").read().shown())
-	w.system().send(http.MethodPost, "/preferences:bulkCleanOrphaned", `{"entities":[]}`).fails(http.StatusNotFound, "NOT_FOUND")
+	w.system().send(http.MethodPost, bulkPath, `{"entities":[]}`).fails(http.StatusBadRequest, "INVALID_FIELD", "entities")
 }
 
 func TestCase006_ASlashAtTheEndIsAnotherAddress(t *testing.T) {

@@ -35,13 +35,70 @@ func (e ListChangedType) Valid() bool {
 
 // Defines values for OperationCalledType.
 const (
-	OperationCalledTypeOperationCalled OperationCalledType = "operationCalled"
+	OperationCalledTypeOperationCalled    OperationCalledType = "operationCalled"
+	OperationCalledTypeOperationCancelled OperationCalledType = "operationCancelled"
+	OperationCalledTypeOperationUndone    OperationCalledType = "operationUndone"
 )
 
 // Valid indicates whether the value is a known member of the OperationCalledType enum.
 func (e OperationCalledType) Valid() bool {
 	switch e {
 	case OperationCalledTypeOperationCalled:
+		return true
+	case OperationCalledTypeOperationCancelled:
+		return true
+	case OperationCalledTypeOperationUndone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OperationKind.
+const (
+	BulkClean   OperationKind = "bulkClean"
+	CleanEntity OperationKind = "cleanEntity"
+)
+
+// Valid indicates whether the value is a known member of the OperationKind enum.
+func (e OperationKind) Valid() bool {
+	switch e {
+	case BulkClean:
+		return true
+	case CleanEntity:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OperationState.
+const (
+	Cancelled    OperationState = "cancelled"
+	Compensated  OperationState = "compensated"
+	Compensating OperationState = "compensating"
+	Failed       OperationState = "failed"
+	Pending      OperationState = "pending"
+	Running      OperationState = "running"
+	Succeeded    OperationState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the OperationState enum.
+func (e OperationState) Valid() bool {
+	switch e {
+	case Cancelled:
+		return true
+	case Compensated:
+		return true
+	case Compensating:
+		return true
+	case Failed:
+		return true
+	case Pending:
+		return true
+	case Running:
+		return true
+	case Succeeded:
 		return true
 	default:
 		return false
@@ -143,6 +200,7 @@ const (
 	RefusalCodeMALFORMEDPRECONDITION RefusalCode = "MALFORMED_PRECONDITION"
 	RefusalCodeMETHODNOTALLOWED      RefusalCode = "METHOD_NOT_ALLOWED"
 	RefusalCodeNOTFOUND              RefusalCode = "NOT_FOUND"
+	RefusalCodeOPERATIONFINISHED     RefusalCode = "OPERATION_FINISHED"
 	RefusalCodeOPERATIONTAKENOVER    RefusalCode = "OPERATION_TAKEN_OVER"
 	RefusalCodeORDERCONFLICT         RefusalCode = "ORDER_CONFLICT"
 	RefusalCodeOUTCOMEUNKNOWN        RefusalCode = "OUTCOME_UNKNOWN"
@@ -199,6 +257,8 @@ func (e RefusalCode) Valid() bool {
 	case RefusalCodeMETHODNOTALLOWED:
 		return true
 	case RefusalCodeNOTFOUND:
+		return true
+	case RefusalCodeOPERATIONFINISHED:
 		return true
 	case RefusalCodeOPERATIONTAKENOVER:
 		return true
@@ -383,6 +443,18 @@ type BatchUpdateRequest struct {
 	Updates []BatchUpdateItem `json:"updates"`
 }
 
+// BulkCleanRequest defines model for BulkCleanRequest.
+type BulkCleanRequest struct {
+	Entities []struct {
+		// EntityID The id that the owner gave the entity. It need not be known here.
+		EntityID   EntityID   `json:"entityId"`
+		EntityType EntityType `json:"entityType"`
+	} `json:"entities"`
+
+	// Reorder As of `:cleanOrphaned`.
+	Reorder *bool `json:"reorder,omitempty"`
+}
+
 // Change defines model for Change.
 type Change struct {
 	// Action How it was made: create, replace, update, delete, restore or clean, for instance.
@@ -410,6 +482,30 @@ type Change struct {
 
 	// Version The version of the list that the change made.
 	Version int64 `json:"version"`
+}
+
+// CleanReport defines model for CleanReport.
+type CleanReport struct {
+	Details []struct {
+		AffectedUsers      int64  `json:"affectedUsers"`
+		EntityID           string `json:"entityId"`
+		EntityType         string `json:"entityType"`
+		PreferencesDeleted int64  `json:"preferencesDeleted"`
+	} `json:"details"`
+	Summary struct {
+		// AffectedUsers Users who lost something, each counted once.
+		AffectedUsers int64 `json:"affectedUsers"`
+
+		// Errors Entities that may still stand in some lists.
+		Errors []struct {
+			Code       string `json:"code"`
+			EntityID   string `json:"entityId"`
+			EntityType string `json:"entityType"`
+			Message    string `json:"message"`
+		} `json:"errors"`
+		TotalEntities           int   `json:"totalEntities"`
+		TotalPreferencesDeleted int64 `json:"totalPreferencesDeleted"`
+	} `json:"summary"`
 }
 
 // CleanRequest defines model for CleanRequest.
@@ -589,10 +685,47 @@ type ListChanges struct {
 	Version   int64  `json:"version"`
 }
 
-// OperationCalled An operation that somebody called for, in the state that it is in now.
+// Operation defines model for Operation.
+type Operation struct {
+	// Done Nothing more happens unless somebody asks for an undo.
+	Done  bool `json:"done"`
+	Error *struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Status  string `json:"status"`
+	} `json:"error,omitempty"`
+	Kind     OperationKind `json:"kind"`
+	Metadata struct {
+		// Actor Who called for it.
+		Actor string `json:"actor"`
+
+		// CancelRequested It is about to stop.
+		CancelRequested bool `json:"cancelRequested"`
+
+		// Cause What history and events name: `event:<id>` or `operation:<id>`.
+		Cause      string     `json:"cause"`
+		CreateTime time.Time  `json:"createTime"`
+		EndTime    *time.Time `json:"endTime"`
+		Progress   Progress   `json:"progress"`
+		StartTime  *time.Time `json:"startTime"`
+
+		// State `pending` and `running` go on; `succeeded`, `failed` and `cancelled` are ends;
+		// `compensating` is being undone, `compensated` has been.
+		State OperationState `json:"state"`
+
+		// Undo How far an undo is, in lists; null unless somebody asked for one.
+		Undo *OperationUndo `json:"undo"`
+	} `json:"metadata"`
+	Name     string       `json:"name"`
+	Response *CleanReport `json:"response,omitempty"`
+}
+
+// OperationCalled An operation that somebody called for, cancelled or wanted undone, in the state that it is in now.
 type OperationCalled struct {
 	// Action The kind of operation.
-	Action    string `json:"action"`
+	Action string `json:"action"`
+
+	// Actor Who called, cancelled, or asked for the undo.
 	Actor     string `json:"actor"`
 	Operation string `json:"operation"`
 
@@ -605,6 +738,34 @@ type OperationCalled struct {
 
 // OperationCalledType defines model for OperationCalled.Type.
 type OperationCalledType string
+
+// OperationKind defines model for OperationKind.
+type OperationKind string
+
+// OperationState `pending` and `running` go on; `succeeded`, `failed` and `cancelled` are ends;
+// `compensating` is being undone, `compensated` has been.
+type OperationState string
+
+// OperationUndo How far an undo is, in lists; null unless somebody asked for one.
+type OperationUndo struct {
+	// Actor Who asked for it.
+	Actor   string `json:"actor"`
+	Done    int64  `json:"done"`
+	Percent int    `json:"percent"`
+
+	// Restored Items that stand in their lists again.
+	Restored int64 `json:"restored"`
+
+	// Total As far as is known; it may grow.
+	Total int64 `json:"total"`
+}
+
+// Operations defines model for Operations.
+type Operations struct {
+	// NextPageToken null on the last page.
+	NextPageToken *string     `json:"nextPageToken"`
+	Operations    []Operation `json:"operations"`
+}
 
 // PartialList A list with the members that `fields` names.
 type PartialList struct {
@@ -734,6 +895,15 @@ type Problem struct {
 // ProblemType defines model for Problem.Type.
 type ProblemType string
 
+// Progress defines model for Progress.
+type Progress struct {
+	Done    int64 `json:"done"`
+	Percent int   `json:"percent"`
+
+	// Total As far as is known; it may grow.
+	Total int64 `json:"total"`
+}
+
 // Refusal defines model for Refusal.
 type Refusal struct {
 	// Code For programs; it does not change.
@@ -753,6 +923,9 @@ type Refusal struct {
 		Index        *int    `json:"index,omitempty"`
 		RequestID    string  `json:"requestId"`
 		ResourceName *string `json:"resourceName,omitempty"`
+
+		// State How the operation ended.
+		State *string `json:"state,omitempty"`
 	} `json:"details"`
 
 	// Message For people.
@@ -1004,6 +1177,9 @@ type DeadlineExceededApplicationJSON = Error
 // DeadlineExceededApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
 type DeadlineExceededApplicationProblemPlusJSON = Problem
 
+// Deferred defines model for Deferred.
+type Deferred = Operation
+
 // DeniedApplicationJSON defines model for Denied.
 type DeniedApplicationJSON = Error
 
@@ -1034,11 +1210,23 @@ type NeverReachedApplicationJSON = Error
 // NeverReachedApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
 type NeverReachedApplicationProblemPlusJSON = Problem
 
+// NoOperationApplicationJSON defines model for NoOperation.
+type NoOperationApplicationJSON = Error
+
+// NoOperationApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
+type NoOperationApplicationProblemPlusJSON = Problem
+
 // NotFoundApplicationJSON defines model for NotFound.
 type NotFoundApplicationJSON = Error
 
 // NotFoundApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
 type NotFoundApplicationProblemPlusJSON = Problem
+
+// OperationFinishedApplicationJSON defines model for OperationFinished.
+type OperationFinishedApplicationJSON = Error
+
+// OperationFinishedApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
+type OperationFinishedApplicationProblemPlusJSON = Problem
 
 // PreconditionFailedApplicationJSON defines model for PreconditionFailed.
 type PreconditionFailedApplicationJSON = PreconditionError
@@ -1132,6 +1320,87 @@ type ListAuditEventsParams struct {
 	// PageToken The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same.
 	PageToken *HistoryToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
 
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// ListOperationsParams defines parameters for ListOperations.
+type ListOperationsParams struct {
+	// Kind Only operations of this kind.
+	Kind *OperationKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// State Only operations in this state.
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// PageSize Entries on a page at most; 0 means the default, more than 200 means 200. It may change from page to page.
+	PageSize *HistorySize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// PageToken The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same.
+	PageToken *HistoryToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// HeadOperationsParams defines parameters for HeadOperations.
+type HeadOperationsParams struct {
+	// Kind Only operations of this kind.
+	Kind *OperationKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// State Only operations in this state.
+	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
+
+	// PageSize Entries on a page at most; 0 means the default, more than 200 means 200. It may change from page to page.
+	PageSize *HistorySize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
+
+	// PageToken The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same.
+	PageToken *HistoryToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// GetOperationParams defines parameters for GetOperation.
+type GetOperationParams struct {
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// HeadOperationParams defines parameters for HeadOperation.
+type HeadOperationParams struct {
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// CancelOperationParams defines parameters for CancelOperation.
+type CancelOperationParams struct {
+	// Undo Take back what was done as well, as `/undo` does.
+	Undo *bool `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// UndoOperationParams defines parameters for UndoOperation.
+type UndoOperationParams struct {
 	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
 	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
 
@@ -1416,6 +1685,23 @@ type BatchUpdatePreferencesByPostParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
+// BulkCleanOrphanedPreferencesParams defines parameters for BulkCleanOrphanedPreferences.
+type BulkCleanOrphanedPreferencesParams struct {
+	// Prefer `respond-async` does not wait for the end (RFC 7240). Other preferences are passed over.
+	Prefer *string `json:"Prefer,omitempty"`
+
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
 // CleanOrphanedPreferencesParams defines parameters for CleanOrphanedPreferences.
 type CleanOrphanedPreferencesParams struct {
 	// ValidateOnly Does everything but write: the answer says what the call would do by now. The
@@ -1502,6 +1788,9 @@ type BatchUpdatePreferencesJSONRequestBody = BatchUpdateRequest
 // BatchUpdatePreferencesByPostJSONRequestBody defines body for BatchUpdatePreferencesByPost for application/json ContentType.
 type BatchUpdatePreferencesByPostJSONRequestBody = BatchUpdateRequest
 
+// BulkCleanOrphanedPreferencesJSONRequestBody defines body for BulkCleanOrphanedPreferences for application/json ContentType.
+type BulkCleanOrphanedPreferencesJSONRequestBody = BulkCleanRequest
+
 // CleanOrphanedPreferencesJSONRequestBody defines body for CleanOrphanedPreferences for application/json ContentType.
 type CleanOrphanedPreferencesJSONRequestBody = CleanRequest
 
@@ -1518,10 +1807,6 @@ func (t AuditEvents_AuditEvents_Item) AsListChanged() (ListChanged, error) {
 // FromListChanged overwrites any union data inside the AuditEvents_AuditEvents_Item as the provided ListChanged
 func (t *AuditEvents_AuditEvents_Item) FromListChanged(v ListChanged) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"listChanged"}`))
 	t.union = b
 	return err
 }
@@ -1529,10 +1814,6 @@ func (t *AuditEvents_AuditEvents_Item) FromListChanged(v ListChanged) error {
 // MergeListChanged performs a merge with any union data inside the AuditEvents_AuditEvents_Item, using the provided ListChanged
 func (t *AuditEvents_AuditEvents_Item) MergeListChanged(v ListChanged) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"listChanged"}`))
 	if err != nil {
 		return err
 	}
@@ -1552,10 +1833,6 @@ func (t AuditEvents_AuditEvents_Item) AsOperationCalled() (OperationCalled, erro
 // FromOperationCalled overwrites any union data inside the AuditEvents_AuditEvents_Item as the provided OperationCalled
 func (t *AuditEvents_AuditEvents_Item) FromOperationCalled(v OperationCalled) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"operationCalled"}`))
 	t.union = b
 	return err
 }
@@ -1563,10 +1840,6 @@ func (t *AuditEvents_AuditEvents_Item) FromOperationCalled(v OperationCalled) er
 // MergeOperationCalled performs a merge with any union data inside the AuditEvents_AuditEvents_Item, using the provided OperationCalled
 func (t *AuditEvents_AuditEvents_Item) MergeOperationCalled(v OperationCalled) error {
 	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	b, err = runtime.JSONMerge(b, []byte(`{"type":"operationCalled"}`))
 	if err != nil {
 		return err
 	}
@@ -1593,6 +1866,10 @@ func (t AuditEvents_AuditEvents_Item) ValueByDiscriminator() (interface{}, error
 	case "listChanged":
 		return t.AsListChanged()
 	case "operationCalled":
+		return t.AsOperationCalled()
+	case "operationCancelled":
+		return t.AsOperationCalled()
+	case "operationUndone":
 		return t.AsOperationCalled()
 	default:
 		return nil, errors.New("unknown discriminator value: " + discriminator)
@@ -1780,6 +2057,58 @@ type ClientInterface interface {
 	// Corresponds with GET /auditEvents (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListOperations List operations, newest first
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. Each clean is an
+	// operation, also one that an owner's event caused. What an operation has done
+	// stands in the operation itself, not in this list.
+	//
+	// Corresponds with GET /operations (the `ListOperations` operationId).
+	ListOperations(ctx context.Context, params *ListOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HeadOperations Like GET, without a body
+	//
+	// Corresponds with HEAD /operations (the `HeadOperations` operationId).
+	HeadOperations(ctx context.Context, params *HeadOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetOperation See how far an operation is
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. `progress` counts
+	// items that were removed, and never goes back. While the operation goes on,
+	// `Retry-After` says when to look again. When it is `done` there is a `response`
+	// with what it did, or an `error`.
+	//
+	// Corresponds with GET /operations/{id} (the `GetOperation` operationId).
+	GetOperation(ctx context.Context, id string, params *GetOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HeadOperation Like GET, without a body
+	//
+	// Corresponds with HEAD /operations/{id} (the `HeadOperation` operationId).
+	HeadOperation(ctx context.Context, id string, params *HeadOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelOperation Stop an operation
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. The operation stops
+	// between two of its transactions. What it has done by then stays done, and what
+	// it was at stays marked as deleted, unless `undo` takes that back too.
+	//
+	// Corresponds with POST /operations/{id}/cancel (the `CancelOperation` operationId).
+	CancelOperation(ctx context.Context, id string, params *CancelOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UndoOperation Take back what a clean did
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. A clean that goes on
+	// is cancelled first. Its entities count as there again, unless somebody else has
+	// said since that they are deleted. Each list gets its items back: where they
+	// were, if nobody has changed the list since, and else as near to that as there
+	// is room, with their attributes and with new ids. An item that a user has added
+	// again stays as it is; what was deleted again, lists of erased users, and lists
+	// that would become too large get nothing. History and events tell of it as of any
+	// other change. Asking again while it goes on changes nothing.
+	//
+	// Corresponds with POST /operations/{id}/undo (the `UndoOperation` operationId).
+	UndoOperation(ctx context.Context, id string, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListPreferences Read a list, or a page of it
 	//
 	// A list that was never saved is empty, and has a tag like any other.
@@ -1957,12 +2286,39 @@ type ClientInterface interface {
 	// Corresponds with POST /preferences:batchUpdate (the `BatchUpdatePreferencesByPost` operationId).
 	BatchUpdatePreferencesByPost(ctx context.Context, params *BatchUpdatePreferencesByPostParams, body BatchUpdatePreferencesByPostJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// BulkCleanOrphanedPreferencesWithBody Take many deleted entities out of every list
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. Does for each entity
+	// what `:cleanOrphaned` does for one; an entity that is named twice is cleaned
+	// once. Up to 50 entities are cleaned while the caller waits, at most 10 seconds.
+	// More of them, or `Prefer: respond-async`, are answered 202 with an operation: it
+	// shows its progress, and can be cancelled and undone.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /preferences:bulkCleanOrphaned (the `BulkCleanOrphanedPreferences` operationId).
+	BulkCleanOrphanedPreferencesWithBody(ctx context.Context, params *BulkCleanOrphanedPreferencesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BulkCleanOrphanedPreferences Take many deleted entities out of every list
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. Does for each entity
+	// what `:cleanOrphaned` does for one; an entity that is named twice is cleaned
+	// once. Up to 50 entities are cleaned while the caller waits, at most 10 seconds.
+	// More of them, or `Prefer: respond-async`, are answered 202 with an operation: it
+	// shows its progress, and can be cancelled and undone.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /preferences:bulkCleanOrphaned (the `BulkCleanOrphanedPreferences` operationId).
+	BulkCleanOrphanedPreferences(ctx context.Context, params *BulkCleanOrphanedPreferencesParams, body BulkCleanOrphanedPreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CleanOrphanedPreferencesWithBody Take a deleted entity out of every list
 	//
 	// Needs the scope `preferences.system` or `preferences.admin`. From then on the
 	// entity cannot be added until its owner announces it again. The answer comes
-	// when all lists are clean; work that an interrupted call leaves behind is
-	// finished in the background.
+	// when all lists are clean. What takes longer than 10 seconds is answered 202
+	// with an operation that finishes it, as is what somebody cancelled meanwhile;
+	// work that an interrupted call leaves behind is finished in the background.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1973,8 +2329,9 @@ type ClientInterface interface {
 	//
 	// Needs the scope `preferences.system` or `preferences.admin`. From then on the
 	// entity cannot be added until its owner announces it again. The answer comes
-	// when all lists are clean; work that an interrupted call leaves behind is
-	// finished in the background.
+	// when all lists are clean. What takes longer than 10 seconds is answered 202
+	// with an operation that finishes it, as is what somebody cancelled meanwhile;
+	// work that an interrupted call leaves behind is finished in the background.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2024,6 +2381,118 @@ type ClientInterface interface {
 // Corresponds with GET /auditEvents (the `ListAuditEvents` operationId).
 func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOperations List operations, newest first
+//
+// Needs the scope `preferences.system` or `preferences.admin`. Each clean is an
+// operation, also one that an owner's event caused. What an operation has done
+// stands in the operation itself, not in this list.
+//
+// Corresponds with GET /operations (the `ListOperations` operationId).
+func (c *Client) ListOperations(ctx context.Context, params *ListOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOperationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HeadOperations Like GET, without a body
+//
+// Corresponds with HEAD /operations (the `HeadOperations` operationId).
+func (c *Client) HeadOperations(ctx context.Context, params *HeadOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHeadOperationsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetOperation See how far an operation is
+//
+// Needs the scope `preferences.system` or `preferences.admin`. `progress` counts
+// items that were removed, and never goes back. While the operation goes on,
+// `Retry-After` says when to look again. When it is `done` there is a `response`
+// with what it did, or an `error`.
+//
+// Corresponds with GET /operations/{id} (the `GetOperation` operationId).
+func (c *Client) GetOperation(ctx context.Context, id string, params *GetOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOperationRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HeadOperation Like GET, without a body
+//
+// Corresponds with HEAD /operations/{id} (the `HeadOperation` operationId).
+func (c *Client) HeadOperation(ctx context.Context, id string, params *HeadOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHeadOperationRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelOperation Stop an operation
+//
+// Needs the scope `preferences.system` or `preferences.admin`. The operation stops
+// between two of its transactions. What it has done by then stays done, and what
+// it was at stays marked as deleted, unless `undo` takes that back too.
+//
+// Corresponds with POST /operations/{id}/cancel (the `CancelOperation` operationId).
+func (c *Client) CancelOperation(ctx context.Context, id string, params *CancelOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelOperationRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UndoOperation Take back what a clean did
+//
+// Needs the scope `preferences.system` or `preferences.admin`. A clean that goes on
+// is cancelled first. Its entities count as there again, unless somebody else has
+// said since that they are deleted. Each list gets its items back: where they
+// were, if nobody has changed the list since, and else as near to that as there
+// is room, with their attributes and with new ids. An item that a user has added
+// again stays as it is; what was deleted again, lists of erased users, and lists
+// that would become too large get nothing. History and events tell of it as of any
+// other change. Asking again while it goes on changes nothing.
+//
+// Corresponds with POST /operations/{id}/undo (the `UndoOperation` operationId).
+func (c *Client) UndoOperation(ctx context.Context, id string, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUndoOperationRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2371,12 +2840,59 @@ func (c *Client) BatchUpdatePreferencesByPost(ctx context.Context, params *Batch
 	return c.Client.Do(req)
 }
 
+// BulkCleanOrphanedPreferencesWithBody Take many deleted entities out of every list
+//
+// Needs the scope `preferences.system` or `preferences.admin`. Does for each entity
+// what `:cleanOrphaned` does for one; an entity that is named twice is cleaned
+// once. Up to 50 entities are cleaned while the caller waits, at most 10 seconds.
+// More of them, or `Prefer: respond-async`, are answered 202 with an operation: it
+// shows its progress, and can be cancelled and undone.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /preferences:bulkCleanOrphaned (the `BulkCleanOrphanedPreferences` operationId).
+func (c *Client) BulkCleanOrphanedPreferencesWithBody(ctx context.Context, params *BulkCleanOrphanedPreferencesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBulkCleanOrphanedPreferencesRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BulkCleanOrphanedPreferences Take many deleted entities out of every list
+//
+// Needs the scope `preferences.system` or `preferences.admin`. Does for each entity
+// what `:cleanOrphaned` does for one; an entity that is named twice is cleaned
+// once. Up to 50 entities are cleaned while the caller waits, at most 10 seconds.
+// More of them, or `Prefer: respond-async`, are answered 202 with an operation: it
+// shows its progress, and can be cancelled and undone.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /preferences:bulkCleanOrphaned (the `BulkCleanOrphanedPreferences` operationId).
+func (c *Client) BulkCleanOrphanedPreferences(ctx context.Context, params *BulkCleanOrphanedPreferencesParams, body BulkCleanOrphanedPreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBulkCleanOrphanedPreferencesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CleanOrphanedPreferencesWithBody Take a deleted entity out of every list
 //
 // Needs the scope `preferences.system` or `preferences.admin`. From then on the
 // entity cannot be added until its owner announces it again. The answer comes
-// when all lists are clean; work that an interrupted call leaves behind is
-// finished in the background.
+// when all lists are clean. What takes longer than 10 seconds is answered 202
+// with an operation that finishes it, as is what somebody cancelled meanwhile;
+// work that an interrupted call leaves behind is finished in the background.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2397,8 +2913,9 @@ func (c *Client) CleanOrphanedPreferencesWithBody(ctx context.Context, params *C
 //
 // Needs the scope `preferences.system` or `preferences.admin`. From then on the
 // entity cannot be added until its owner announces it again. The answer comes
-// when all lists are clean; work that an interrupted call leaves behind is
-// finished in the background.
+// when all lists are clean. What takes longer than 10 seconds is answered 202
+// with an operation that finishes it, as is what somebody cancelled meanwhile;
+// work that an interrupted call leaves behind is finished in the background.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2597,6 +3114,505 @@ func NewListAuditEventsRequest(server string, params *ListAuditEventsParams) (*h
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListOperationsRequest constructs an http.Request for the ListOperations method
+func NewListOperationsRequest(server string, params *ListOperationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageToken", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewHeadOperationsRequest constructs an http.Request for the HeadOperations method
+func NewHeadOperationsRequest(server string, params *HeadOperationsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageSize != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageToken", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetOperationRequest constructs an http.Request for the GetOperation method
+func NewGetOperationRequest(server string, id string, params *GetOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewHeadOperationRequest constructs an http.Request for the HeadOperation method
+func NewHeadOperationRequest(server string, id string, params *HeadOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewCancelOperationRequest constructs an http.Request for the CancelOperation method
+func NewCancelOperationRequest(server string, id string, params *CancelOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations/%s/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Undo != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "undo", *params.Undo, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewUndoOperationRequest constructs an http.Request for the UndoOperation method
+func NewUndoOperationRequest(server string, id string, params *UndoOperationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations/%s/undo", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -3852,6 +4868,94 @@ func NewBatchUpdatePreferencesByPostRequestWithBody(server string, params *Batch
 			}
 
 			req.Header.Set("traceparent", headerParam5)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewBulkCleanOrphanedPreferencesRequest calls the generic BulkCleanOrphanedPreferences builder with application/json body
+func NewBulkCleanOrphanedPreferencesRequest(server string, params *BulkCleanOrphanedPreferencesParams, body BulkCleanOrphanedPreferencesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBulkCleanOrphanedPreferencesRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewBulkCleanOrphanedPreferencesRequestWithBody constructs an http.Request for the BulkCleanOrphanedPreferences method, with any body, and a specified content type
+func NewBulkCleanOrphanedPreferencesRequestWithBody(server string, params *BulkCleanOrphanedPreferencesParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preferences:bulkCleanOrphaned")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.Prefer != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam0)
+		}
+
+		if params.IdempotencyKey != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam1)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam2)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam3)
 		}
 
 	}

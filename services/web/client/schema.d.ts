@@ -168,10 +168,35 @@ export interface paths {
          * Take a deleted entity out of every list
          * @description Needs the scope `preferences.system` or `preferences.admin`. From then on the
          *     entity cannot be added until its owner announces it again. The answer comes
-         *     when all lists are clean; work that an interrupted call leaves behind is
-         *     finished in the background.
+         *     when all lists are clean. What takes longer than 10 seconds is answered 202
+         *     with an operation that finishes it, as is what somebody cancelled meanwhile;
+         *     work that an interrupted call leaves behind is finished in the background.
          */
         post: operations["cleanOrphanedPreferences"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/preferences:bulkCleanOrphaned": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take many deleted entities out of every list
+         * @description Needs the scope `preferences.system` or `preferences.admin`. Does for each entity
+         *     what `:cleanOrphaned` does for one; an entity that is named twice is cleaned
+         *     once. Up to 50 entities are cleaned while the caller waits, at most 10 seconds.
+         *     More of them, or `Prefer: respond-async`, are answered 202 with an operation: it
+         *     shows its progress, and can be cancelled and undone.
+         */
+        post: operations["bulkCleanOrphanedPreferences"];
         delete?: never;
         options?: never;
         head?: never;
@@ -198,6 +223,120 @@ export interface paths {
         options?: never;
         /** Like GET, without a body */
         head: operations["headPreferenceHistory"];
+        patch?: never;
+        trace?: never;
+    };
+    "/operations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List operations, newest first
+         * @description Needs the scope `preferences.system` or `preferences.admin`. Each clean is an
+         *     operation, also one that an owner's event caused. What an operation has done
+         *     stands in the operation itself, not in this list.
+         */
+        get: operations["listOperations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headOperations"];
+        patch?: never;
+        trace?: never;
+    };
+    "/operations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The operation's id, the last part of its name.
+                 * @example 0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * See how far an operation is
+         * @description Needs the scope `preferences.system` or `preferences.admin`. `progress` counts
+         *     items that were removed, and never goes back. While the operation goes on,
+         *     `Retry-After` says when to look again. When it is `done` there is a `response`
+         *     with what it did, or an `error`.
+         */
+        get: operations["getOperation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headOperation"];
+        patch?: never;
+        trace?: never;
+    };
+    "/operations/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The operation's id, the last part of its name.
+                 * @example 0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop an operation
+         * @description Needs the scope `preferences.system` or `preferences.admin`. The operation stops
+         *     between two of its transactions. What it has done by then stays done, and what
+         *     it was at stays marked as deleted, unless `undo` takes that back too.
+         */
+        post: operations["cancelOperation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operations/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The operation's id, the last part of its name.
+                 * @example 0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take back what a clean did
+         * @description Needs the scope `preferences.system` or `preferences.admin`. A clean that goes on
+         *     is cancelled first. Its entities count as there again, unless somebody else has
+         *     said since that they are deleted. Each list gets its items back: where they
+         *     were, if nobody has changed the list since, and else as near to that as there
+         *     is room, with their attributes and with new ids. An item that a user has added
+         *     again stays as it is; what was deleted again, lists of erased users, and lists
+         *     that would become too large get nothing. History and events tell of it as of any
+         *     other change. Asking again while it goes on changes nothing.
+         */
+        post: operations["undoOperation"];
+        delete?: never;
+        options?: never;
+        head?: never;
         patch?: never;
         trace?: never;
     };
@@ -627,6 +766,114 @@ export interface components {
              */
             reorder: boolean;
         };
+        BulkCleanRequest: {
+            entities: {
+                entityId: components["schemas"]["EntityId"];
+                entityType: components["schemas"]["EntityType"];
+            }[];
+            /**
+             * @description As of `:cleanOrphaned`.
+             * @default true
+             */
+            reorder: boolean;
+        };
+        CleanReport: {
+            summary: {
+                totalEntities: number;
+                /** Format: int64 */
+                totalPreferencesDeleted: number;
+                /**
+                 * Format: int64
+                 * @description Users who lost something, each counted once.
+                 */
+                affectedUsers: number;
+                /** @description Entities that may still stand in some lists. */
+                errors: {
+                    entityId: string;
+                    entityType: string;
+                    code: string;
+                    message: string;
+                }[];
+            };
+            details: {
+                entityId: string;
+                entityType: string;
+                /** Format: int64 */
+                preferencesDeleted: number;
+                /** Format: int64 */
+                affectedUsers: number;
+            }[];
+        };
+        /** @enum {string} */
+        OperationKind: "cleanEntity" | "bulkClean";
+        /**
+         * @description `pending` and `running` go on; `succeeded`, `failed` and `cancelled` are ends;
+         *     `compensating` is being undone, `compensated` has been.
+         * @enum {string}
+         */
+        OperationState: "pending" | "running" | "succeeded" | "failed" | "cancelled" | "compensating" | "compensated";
+        Progress: {
+            /** Format: int64 */
+            done: number;
+            /**
+             * Format: int64
+             * @description As far as is known; it may grow.
+             */
+            total: number;
+            percent: number;
+        };
+        /** @description How far an undo is, in lists; null unless somebody asked for one. */
+        OperationUndo: {
+            /** Format: int64 */
+            done: number;
+            /**
+             * Format: int64
+             * @description As far as is known; it may grow.
+             */
+            total: number;
+            percent: number;
+            /**
+             * Format: int64
+             * @description Items that stand in their lists again.
+             */
+            restored: number;
+            /** @description Who asked for it. */
+            actor: string;
+        } | null;
+        Operation: {
+            name: string;
+            kind: components["schemas"]["OperationKind"];
+            /** @description Nothing more happens unless somebody asks for an undo. */
+            done: boolean;
+            metadata: {
+                state: components["schemas"]["OperationState"];
+                progress: components["schemas"]["Progress"];
+                undo: components["schemas"]["OperationUndo"];
+                /** @description It is about to stop. */
+                cancelRequested: boolean;
+                /** Format: date-time */
+                createTime: string;
+                /** Format: date-time */
+                startTime: string | null;
+                /** Format: date-time */
+                endTime: string | null;
+                /** @description Who called for it. */
+                actor: string;
+                /** @description What history and events name: `event:<id>` or `operation:<id>`. */
+                cause: string;
+            };
+            response?: components["schemas"]["CleanReport"];
+            error?: {
+                code: string;
+                message: string;
+                status: string;
+            };
+        };
+        Operations: {
+            operations: components["schemas"]["Operation"][];
+            /** @description null on the last page. */
+            nextPageToken: string | null;
+        };
         /** @description An item that came or went. */
         DeltaItem: {
             /** Format: uuid */
@@ -708,17 +955,18 @@ export interface components {
             userId: string;
             domain: components["schemas"]["Domain"];
         };
-        /** @description An operation that somebody called for, in the state that it is in now. */
+        /** @description An operation that somebody called for, cancelled or wanted undone, in the state that it is in now. */
         OperationCalled: {
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
              */
-            type: "operationCalled";
+            type: "operationCalled" | "operationCancelled" | "operationUndone";
             /** Format: date-time */
             time: string;
             /** @description The kind of operation. */
             action: string;
+            /** @description Who called, cancelled, or asked for the undo. */
             actor: string;
             operation: string;
             state: string;
@@ -748,7 +996,7 @@ export interface components {
              * @description For programs; it does not change.
              * @enum {string}
              */
-            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "VERSION_EXPIRED" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
+            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_FINISHED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "VERSION_EXPIRED" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
             /** @description For people. */
             message: string;
             /** @description The name of a google.rpc.Code. */
@@ -767,6 +1015,8 @@ export interface components {
                 id?: string;
                 /** @description Which change of a batch it is about, the first being 0. */
                 index?: number;
+                /** @description How the operation ended. */
+                state?: string;
                 resourceName?: string;
             };
         };
@@ -993,6 +1243,80 @@ export interface components {
                  *         "message": "A request with this Idempotency-Key is under way. Repeat it in a moment.",
                  *         "status": "ABORTED",
                  *         "details": {
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description An operation that goes on, or that somebody has cancelled. */
+        Deferred: {
+            headers: {
+                /** @description The operation's address. */
+                Location: string;
+                "Retry-After": components["headers"]["PollAfter"];
+                /** @description That the caller did not want to wait. */
+                "Preference-Applied"?: "respond-async";
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["Operation"];
+            };
+        };
+        /** @description There is no such operation. */
+        NoOperation: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "NOT_FOUND",
+                 *         "message": "There is no such operation.",
+                 *         "status": "NOT_FOUND",
+                 *         "details": {
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /** @description It is too late for that; `details.state` says how the operation ended. */
+        OperationFinished: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "OPERATION_FINISHED",
+                 *         "message": "The operation is succeeded; it cannot be changed so any more.",
+                 *         "status": "FAILED_PRECONDITION",
+                 *         "details": {
+                 *           "state": "succeeded",
                  *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
                  *         }
                  *       }
@@ -1509,6 +1833,8 @@ export interface components {
         NoSniff: "nosniff";
         /** @description Seconds to wait. */
         RetryAfter: string;
+        /** @description Seconds to wait before the operation is looked at again; absent when it is done. */
+        PollAfter: string;
         /**
          * @description What is left of the quota, after draft-ietf-httpapi-ratelimit-headers-10: `r`
          *     requests now, and one more in `t` seconds.
@@ -2552,6 +2878,81 @@ export interface operations {
                     "application/json": components["schemas"]["CleanResult"];
                 };
             };
+            202: components["responses"]["Deferred"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            409: components["responses"]["TakenOver"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            415: components["responses"]["UnsupportedMediaType"];
+            422: components["responses"]["CannotClean"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    bulkCleanOrphanedPreferences: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description `respond-async` does not wait for the end (RFC 7240). Other preferences are passed over.
+                 * @example respond-async
+                 */
+                Prefer?: string;
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "entities": [
+                 *         {
+                 *           "entityId": "acc-010",
+                 *           "entityType": "account"
+                 *         },
+                 *         {
+                 *           "entityId": "acc-011",
+                 *           "entityType": "account"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["BulkCleanRequest"];
+            };
+        };
+        responses: {
+            /** @description What was done. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CleanReport"];
+                };
+            };
+            202: components["responses"]["Deferred"];
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
@@ -2660,6 +3061,269 @@ export interface operations {
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Denied"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    listOperations: {
+        parameters: {
+            query?: {
+                /** @description Only operations of this kind. */
+                kind?: components["schemas"]["OperationKind"];
+                /** @description Only operations in this state. */
+                state?: components["schemas"]["OperationState"];
+                /** @description Entries on a page at most; 0 means the default, more than 200 means 200. It may change from page to page. */
+                pageSize?: components["parameters"]["HistorySize"];
+                /** @description The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same. */
+                pageToken?: components["parameters"]["HistoryToken"];
+            };
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The operations, or a page of them. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operations"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    headOperations: {
+        parameters: {
+            query?: {
+                /** @description Only operations of this kind. */
+                kind?: components["schemas"]["OperationKind"];
+                /** @description Only operations in this state. */
+                state?: components["schemas"]["OperationState"];
+                /** @description Entries on a page at most; 0 means the default, more than 200 means 200. It may change from page to page. */
+                pageSize?: components["parameters"]["HistorySize"];
+                /** @description The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same. */
+                pageToken?: components["parameters"]["HistoryToken"];
+            };
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The query can be answered. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    getOperation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The operation's id, the last part of its name.
+                 * @example 0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The operation. */
+            200: {
+                headers: {
+                    "Retry-After": components["headers"]["PollAfter"];
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Operation"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            404: components["responses"]["NoOperation"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    headOperation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The operation's id, the last part of its name.
+                 * @example 0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description There is such an operation. */
+            200: {
+                headers: {
+                    "Retry-After": components["headers"]["PollAfter"];
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            404: components["responses"]["NoOperation"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    cancelOperation: {
+        parameters: {
+            query?: {
+                /** @description Take back what was done as well, as `/undo` does. */
+                undo?: boolean;
+            };
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The operation's id, the last part of its name.
+                 * @example 0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: components["responses"]["Deferred"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            404: components["responses"]["NoOperation"];
+            409: components["responses"]["OperationFinished"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    undoOperation: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path: {
+                /**
+                 * @description The operation's id, the last part of its name.
+                 * @example 0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: components["responses"]["Deferred"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            404: components["responses"]["NoOperation"];
+            409: components["responses"]["OperationFinished"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
             429: components["responses"]["RateLimited"];
