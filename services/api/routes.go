@@ -52,38 +52,26 @@ func methodsOf(routes []Route) string {
 	return strings.Join(slices.Compact(methods), ", ")
 }
 
-// routes is the one place that names a path.
+// routes is the whole table, the one place that names a path.
 func (s *server) routes() []Route {
+	return slices.Concat(s.ofUsers(), s.ofOperators(), s.ofAnyone())
+}
+
+// ofUsers are the routes to one's own lists.
+func (s *server) ofUsers() []Route {
 	const (
 		lists   = `/preferences`
 		items   = `/preferences/:id`
 		replace = `/preferences\:batchReplace`
 		batch   = `/preferences\:batchUpdate`
 		restore = `/preferences\:restore`
-		clean   = `/preferences\:cleanOrphaned`
-		bulk    = `/preferences\:bulkCleanOrphaned`
 		history = `/preferences\:history`
-		works   = `/operations`
-		work    = `/operations/:id`
-		cancel  = `/operations/:id/cancel`
-		undo    = `/operations/:id/undo`
-		audit   = `/auditEvents`
-		spec    = `/openapi.yaml`
-		async   = `/asyncapi.yaml`
-		info    = `/info`
-		schema  = `/schemas/:type/:version`
-		docs    = `/docs`
-		file    = `/docs/:file`
 	)
 	var (
 		list  = []string{paramDomain, paramSortBy, paramSortOrder, paramPageSize, paramPageToken, paramFilter, paramFields, paramSyncToken, paramMinVersion, paramUserID}
 		past  = []string{paramDomain, paramPageSize, paramPageToken, paramUserID}
-		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
-		calls = []string{paramKind, paramState, paramPageSize, paramPageToken}
-		taken = []string{paramUndo}
 		force = []string{paramForce}
 		whole = []string{paramForce, paramValidateOnly}
-		trial = []string{paramValidateOnly}
 		body  = []string{middleware.TypeJSON}
 		merge = []string{middleware.TypeMergePatch, middleware.TypeJSON}
 	)
@@ -100,6 +88,30 @@ func (s *server) routes() []Route {
 		{Method: http.MethodPatch, Path: batch, Audience: Users, Query: force, Takes: body, handle: s.batchUpdate},
 		{Method: http.MethodPost, Path: batch, Audience: Users, Query: force, Takes: body, handle: s.batchUpdate},
 		{Method: http.MethodPost, Path: restore, Audience: Users, Takes: body, handle: s.restore},
+		{Method: http.MethodGet, Path: history, Audience: Users, Query: past, handle: s.history},
+		{Method: http.MethodHead, Path: history, Audience: Users, Query: past, handle: s.history},
+	}
+}
+
+// ofOperators are the routes for services and administrators.
+func (s *server) ofOperators() []Route {
+	const (
+		clean  = `/preferences\:cleanOrphaned`
+		bulk   = `/preferences\:bulkCleanOrphaned`
+		works  = `/operations`
+		work   = `/operations/:id`
+		cancel = `/operations/:id/cancel`
+		undo   = `/operations/:id/undo`
+		audit  = `/auditEvents`
+	)
+	var (
+		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
+		calls = []string{paramKind, paramState, paramPageSize, paramPageToken}
+		taken = []string{paramUndo}
+		trial = []string{paramValidateOnly}
+		body  = []string{middleware.TypeJSON}
+	)
+	return []Route{
 		{Method: http.MethodPost, Path: clean, Audience: System, Query: trial, Takes: body, Within: longest, handle: s.cleanOrphaned},
 		{Method: http.MethodPost, Path: bulk, Audience: System, Takes: body, Within: longest, handle: s.bulkCleanOrphaned},
 		{Method: http.MethodGet, Path: works, Audience: System, Query: calls, handle: s.operations},
@@ -108,10 +120,22 @@ func (s *server) routes() []Route {
 		{Method: http.MethodHead, Path: work, Audience: System, handle: s.operation},
 		{Method: http.MethodPost, Path: cancel, Audience: System, Query: taken, handle: s.cancelOperation},
 		{Method: http.MethodPost, Path: undo, Audience: System, handle: s.undoOperation},
-		{Method: http.MethodGet, Path: history, Audience: Users, Query: past, handle: s.history},
-		{Method: http.MethodHead, Path: history, Audience: Users, Query: past, handle: s.history},
 		{Method: http.MethodGet, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
 		{Method: http.MethodHead, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
+	}
+}
+
+// ofAnyone are the routes that need no token.
+func (s *server) ofAnyone() []Route {
+	const (
+		spec   = `/openapi.yaml`
+		async  = `/asyncapi.yaml`
+		info   = `/info`
+		schema = `/schemas/:type/:version`
+		docs   = `/docs`
+		file   = `/docs/:file`
+	)
+	return []Route{
 		{Method: http.MethodGet, Path: spec, Audience: Anyone, handle: s.spec},
 		{Method: http.MethodHead, Path: spec, Audience: Anyone, handle: s.spec},
 		{Method: http.MethodGet, Path: async, Audience: Anyone, handle: s.asyncapi},
