@@ -27,8 +27,8 @@ func TestNoEventIsLostOrSwappedWhateverDies(t *testing.T) {
 }
 
 // chaos is a crowd of writers on few lists, whose transactions commit out of
-// order, take long or roll back, and two relays that are killed, restarted and
-// cut off from the database meanwhile.
+// order, take long or roll back, and two relays that are killed, restarted, cut
+// off from the database, paused and made to lead at the same time meanwhile.
 type chaos struct {
 	url    string
 	admin  *pgx.Conn
@@ -178,7 +178,7 @@ func (c *chaos) torment(t *testing.T, ctx context.Context) { //nolint:revive // 
 	cfg.Lease = 400 * time.Millisecond
 	cfg.Batch = 10 // a few rows are a backlog
 	cfg.Poll = 5 * time.Millisecond
-	kills, cuts := 0, 0
+	kills, cuts, forced := 0, 0, 0
 	relays := [2]*victim{c.victim(t, cfg), c.victim(t, cfg)}
 	for ctx.Err() == nil {
 		select {
@@ -186,7 +186,7 @@ func (c *chaos) torment(t *testing.T, ctx context.Context) { //nolint:revive // 
 		case <-ctx.Done():
 		}
 		i := rand.N(len(relays))
-		switch rand.N(4) {
+		switch rand.N(6) {
 		case 0:
 			relays[i].kill()
 			relays[i] = c.victim(t, cfg)
@@ -194,6 +194,13 @@ func (c *chaos) torment(t *testing.T, ctx context.Context) { //nolint:revive // 
 		case 1:
 			relays[i].stop()
 			relays[i] = c.victim(t, cfg)
+		case 2: // the other one may lead too, until this one finds out that its epoch is over
+			_, err := c.admin.Exec(t.Context(), "update outbox_relays set expires_at = 'epoch'")
+			require.NoError(t, err)
+			forced++
+		case 3:
+			_, err := c.admin.Exec(t.Context(), "update outbox_relays set paused = not paused")
+			require.NoError(t, err)
 		default:
 			_, err := c.admin.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity
 				where datname = current_database() and application_name like 'prefsd relay%' and random() < 0.5`)
@@ -204,7 +211,9 @@ func (c *chaos) torment(t *testing.T, ctx context.Context) { //nolint:revive // 
 	for _, v := range relays {
 		v.kill()
 	}
-	t.Logf("%d kills, %d cuts", kills, cuts)
+	_, err := c.admin.Exec(t.Context(), "update outbox_relays set paused = false")
+	require.NoError(t, err)
+	t.Logf("%d kills, %d cuts, %d times two leaders", kills, cuts, forced)
 }
 
 // settle waits until all that was committed has arrived, or nothing more comes.
