@@ -54,6 +54,8 @@ type DeadLetter struct {
 	Why      string // safe to show; holds nothing of the record
 	Attempts int
 	FailedAt time.Time
+
+	Truncated bool // the record was too large to keep whole; only of a letter that was read
 }
 
 const (

@@ -154,3 +154,36 @@ func FuzzDeadLetter(f *testing.F) {
 		}
 	})
 }
+
+func TestDeadLetter_IsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	want := letter(events.Record{
+		Topic: "account.events", Partition: 3, Offset: 7, Time: at.Add(-time.Hour), Key: []byte("k\xff"), Value: []byte("{"),
+		Headers: []events.Header{{Name: "a", Value: []byte("\x00")}, {Name: "a"}},
+	})
+	asRecord := func(d events.DeadLetter) events.Record {
+		m := d.Message()
+		return events.Record{Topic: m.Topic, Key: m.Raw.Key, Value: m.Payload, Headers: m.Raw.Headers}
+	}
+	got, err := events.ReadDeadLetter(asRecord(want))
+	require.NoError(t, err)
+	got.ID = want.ID // the record does not have it
+	require.Empty(t, cmp.Diff(want, got))
+	require.Zero(t, got.Replays())
+
+	for n := 1; n <= 3; n++ { // it fails every time
+		got.Record = got.Redriven()
+		got, err = events.ReadDeadLetter(asRecord(got))
+		require.NoError(t, err)
+		require.Equal(t, n, got.Replays())
+		require.Len(t, got.Record.Headers, 3, "the count replaces the one before")
+	}
+
+	large := want
+	large.Record.Value = make([]byte, 2_000_000)
+	got, err = events.ReadDeadLetter(asRecord(large))
+	require.NoError(t, err)
+	require.True(t, got.Truncated)
+	_, err = events.ReadDeadLetter(events.Record{Value: []byte("of somebody else")})
+	require.ErrorIs(t, err, events.ErrNoLetter)
+}

@@ -28,7 +28,12 @@ func (c *Client) Bounds(ctx context.Context, topic string) (first, end Offsets, 
 	}
 	first, end = Offsets{}, Offsets{}
 	for p := range n {
-		first[p], end[p], err = c.bounds(ctx, topicPartition{topic, p})
+		for retry := 1; ; retry++ { // leaders move
+			first[p], end[p], err = c.bounds(ctx, topicPartition{topic, p})
+			if err == nil || retry > scanRetries || !fetchBackoff.wait(ctx, retry) {
+				break
+			}
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("look up %s/%d: %w", topic, p, err)
 		}

@@ -223,7 +223,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10)
 -- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id: the newest time wins, of equals the
 -- one that was processed last, but a deletion that is delivered again loses
 insert into deleted_entities as d (entity_type, entity_id, deleted, state_at, source) select $1, $2, $3, $4, $5
-where not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8 and outcome <> 'dead_lettered')
+where not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8 and outcome not in ('dead_lettered', 'discarded'))
 on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, state_at = excluded.state_at, source = excluded.source,
   cleaned_at = case when d.deleted and excluded.deleted then d.cleaned_at end
 where d.state_at < excluded.state_at or d.state_at = excluded.state_at
@@ -241,11 +241,11 @@ where entity_type = $1 and entity_id = $2 and deleted and source = $3
 
 -- name: seen
 -- $1 consumer, $2 topic, $3 event id, $4 partition, $5 offset, $6 outcome: no row back is a duplicate. A dead letter that is
--- sent again comes from another place and replaces its mark.
+-- sent again, also one that was given up, comes from another place and replaces its mark.
 insert into inbox as i (consumer, topic, event_id, partition, kafka_offset, outcome) values ($1, $2, $3, $4, $5, $6)
 on conflict (consumer, topic, event_id) do update
   set outcome = excluded.outcome, partition = excluded.partition, kafka_offset = excluded.kafka_offset, processed_at = now()
-where i.outcome = 'dead_lettered' and (i.partition, i.kafka_offset) <> (excluded.partition, excluded.kafka_offset) returning true
+where i.outcome in ('dead_lettered', 'discarded') and (i.partition, i.kafka_offset) <> (excluded.partition, excluded.kafka_offset) returning true
 
 -- name: opinsert
 -- $1 id, $2 kind, $3 actor, $4 cause, $5 request, $6 owner or null, $7 lease in seconds, $8 total, $9 types, $10 entity ids,

@@ -51,6 +51,7 @@ type grammar struct {
 	Token   tokenCommand    `cmd:"" help:"Sign a token with the development key; the token alone goes to the standard output."`
 	Topics  topicsCommands  `cmd:"" help:"Look after the topics."`
 	Outbox  outboxCommands  `cmd:"" help:"Look after the delivery of events."`
+	Dlq     dlqCommands     `cmd:"" name:"dlq" help:"Look after dead letters: events that could not be processed."`
 }
 
 // Run does what the arguments ask for and returns the exit code.

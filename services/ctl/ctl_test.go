@@ -61,7 +61,7 @@ func TestHelpDocumentsExitCodesAndSettings(t *testing.T) {
 	r := prefsctl(t, nil, "--help")
 	require.Equal(t, ctl.Done, r.code)
 	require.Contains(t, r.out, "Exit codes: 0 done")
-	for _, command := range []string{"migrate up", "migrate down", "migrate status", "migrate validate", "token", "topics create", "topics check", "outbox status"} {
+	for _, command := range []string{"migrate up", "migrate down", "migrate status", "migrate validate", "token", "topics create", "topics check", "outbox status", "outbox replay", "outbox quarantine release", "dlq redrive"} {
 		require.Contains(t, r.out, command)
 	}
 	require.Contains(t, prefsctl(t, nil, "migrate", "up", "--help").out, "PREFS_DATABASE_URL_FILE")
