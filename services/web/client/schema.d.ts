@@ -622,9 +622,11 @@ export interface components {
             /** @description Changes with the configuration of the domains. */
             domainsVersion: string;
             limits: {
+                /** @description Of a list and of a batch. */
                 items: number;
                 entityIdCharacters: number;
                 userIdBytes: number;
+                domainCharacters: number;
                 attributesBytes: number;
                 attributesDepth: number;
                 attributesKeys: number;
@@ -637,10 +639,19 @@ export interface components {
                 historyPageSize: number;
                 filterComparisons: number;
                 syncVersions: number;
+                idempotencyKeyCharacters: number;
+                /** @description How long the answer to a write with an `Idempotency-Key` is kept. */
+                idempotencyHours: number;
                 /** @description Requests of each user in a time, such as 6000/1m0s; or off. */
                 requestsOfUsers: string;
                 /** @description The same for each service. */
                 requestsOfServices: string;
+                /** @description Requests of each user that may be in hand at the same time; 0 sets no limit. */
+                requestsOfUsersAtOnce: number;
+                /** @description The same for each service. */
+                requestsOfServicesAtOnce: number;
+                /** @description Requests of all callers that one process works on at the same time; 0 sets no limit. */
+                requestsAtWork: number;
             };
             /** @description What a client may rely on. */
             capabilities: string[];
