@@ -28,7 +28,7 @@ GO_LDFLAGS     := -s -w -X main.version=$(VERSION)
 
 # Each package with tests belongs to exactly one suite, so that no package is tested twice. What no list names is a unit.
 MODULE          := github.com/prefsd/prefsd
-INTEGRATION_PKG := migrations pkg/devpg pkg/pgtest pkg/postgres pkg/verify services/consumer services/ctl
+INTEGRATION_PKG := migrations pkg/devpg pkg/pgtest pkg/postgres pkg/reconcile pkg/verify services/consumer services/ctl
 CONTRACT_PKG    := pkg/events services/api
 KAFKA_PKG       := pkg/devkafka pkg/kafka pkg/kafkatest
 E2E_PKG         := pkg/prefstest/e2e pkg/prefstest/readme services/dev

@@ -492,3 +492,60 @@ with o as (
   update operations set state = $3, error = $4::text::jsonb, compensate = $3 = 'compensated', finished_at = now(), lease_until = 'epoch'
   where id = $1 and epoch = $2 and state = 'compensating' returning 1)
 select 1 / count(*) from o
+
+-- name: now
+select clock_timestamp()
+
+-- name: entities
+-- $1 type, $2 behind this id, $3 limit: distinct ids by one step of the index each
+with recursive t as (
+  (select entity_id from preferences where entity_type = $1 and entity_id > $2 order by entity_id limit 1)
+  union all
+  select (select p.entity_id from preferences p where p.entity_type = $1 and p.entity_id > t.entity_id order by p.entity_id limit 1)
+  from t where t.entity_id is not null)
+select entity_id from t where entity_id is not null limit $3
+
+-- name: tombstonepage
+-- $1 type, $2 behind this id, $3 deleted before, $4 limit
+select entity_id from deleted_entities where entity_type = $1 and entity_id > $2 and deleted and state_at < $3 order by entity_id limit $4
+
+-- name: sightingsgone
+-- $1 types that were asked about, $2 $3 types and ids that are missing: what was seen again is no orphan
+delete from orphan_sightings s where s.entity_type = any($1::text[])
+  and not exists (select 1 from unnest($2::text[], $3::text[]) t(et, e) where t.et = s.entity_type and t.e = s.entity_id)
+
+-- name: sightings
+-- $1 $2 types and ids, $3 time
+insert into orphan_sightings as s (entity_type, entity_id, first_seen, last_seen)
+select t.et, t.e, $3, $3 from unnest($1::text[], $2::text[]) t(et, e)
+on conflict (entity_type, entity_id) do update set sightings = s.sightings + 1, last_seen = excluded.last_seen
+
+-- name: sightingsconfirmed
+-- $1 $2 types and ids, $3 time, $4 seconds between two sightings
+select s.entity_type, s.entity_id from orphan_sightings s join unnest($1::text[], $2::text[]) t(et, e) on t.et = s.entity_type and t.e = s.entity_id
+where s.sightings > 1 and s.first_seen <= $3::timestamptz - make_interval(secs => $4) order by 1, 2
+
+-- name: runend
+-- $1 operation, $2 epoch, $3 state, $4 result, $5 error, $6 what it has dealt with: refused as in opsave
+with o as (
+  update operations set state = $3, result = $4::text::jsonb, error = $5::text::jsonb, done = greatest(done, $6), total = greatest(done, $6),
+    finished_at = now(), started_at = coalesce(started_at, now()), lease_until = 'epoch'
+  where id = $1 and epoch = $2 and state in ('pending', 'running') returning 1)
+select 1 / count(*) from o
+
+-- name: runopen
+-- $1 id, $2 kind, $3 actor, $4 cause, $5 request: the one that is open, and whether it is this one
+with o as (
+  insert into operations (id, kind, actor, cause, request) values ($1, $2, $3, $4, $5::text::jsonb) on conflict do nothing returning id)
+select coalesce((select id from o), (select id from operations where kind = $2 and state in ('pending', 'running') limit 1)), exists (select 1 from o)
+
+-- name: schedulefirst
+-- $1 name
+insert into schedules (name, last_run) values ($1, clock_timestamp()) on conflict do nothing
+
+-- name: scheduletick
+-- $1 name, $2 when it was due, $3 id, $4 kind, $5 actor, $6 cause, $7 request: whether it begins now
+with tick as (update schedules set last_run = $2 where name = $1 and last_run < $2 returning 1),
+o as (
+  insert into operations (id, kind, actor, cause, request) select $3, $4, $5, $6, $7::text::jsonb from tick on conflict do nothing returning 1)
+select exists (select 1 from o)

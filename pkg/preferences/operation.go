@@ -20,6 +20,7 @@ type OperationKind string
 const (
 	KindClean     OperationKind = "cleanEntity" // takes one deleted entity out of every list
 	KindBulkClean OperationKind = "bulkClean"   // the same for many entities, called for by an operator
+	KindReconcile OperationKind = "reconcile"   // asks the owners which of their entities exist
 )
 
 // OperationKinds lists every kind.

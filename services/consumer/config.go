@@ -6,9 +6,11 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prefsd/prefsd/pkg/config"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/reconcile"
 )
 
 // Health says where the consumer is watched.
@@ -29,12 +31,45 @@ type Config struct {
 	Kafka      config.Kafka      `embed:""`
 	Topics     config.Topics     `embed:""`
 	Relay      config.Relay      `embed:""`
+	Directory  Directory         `embed:"" prefix:"directory-"`
+	Reconcile  Reconcile         `embed:"" prefix:"reconcile-"`
 	config.Log
 
 	// Version is that of the binary.
 	Version string `kong:"-"`
 	// Listener is used instead of AdminAddr by those who have one already.
 	Listener net.Listener `kong:"-"`
+}
+
+// Directory says where the owner of the first domain's entities is asked which of
+// them exist.
+type Directory struct {
+	URL   string        `name:"url" help:"Where the owner of accounts is asked which of them exist, such as https://accounts.example.com/accounts; empty means that nobody is asked."`
+	Token config.Secret `name:"token" help:"Bearer token for it, if it wants one."`
+}
+
+// Reconcile says when and how carefully lists are compared with their owners.
+type Reconcile struct {
+	Schedule     string        `name:"schedule" default:"17 3 * * *" help:"When to compare lists with the owner's accounts, where there is a directory: cron, in UTC; empty means never."`
+	MaxShare     float64       `name:"max-share" default:"0.05" help:"Share of the accounts asked about that may be missing; a run that finds more, and more than 20, does nothing."`
+	ConfirmAfter time.Duration `name:"confirm-after" default:"10m" help:"How long an account must be missing, in two runs, before it is cleaned."`
+}
+
+// Validate refuses what would clean too easily.
+func (r Reconcile) Validate() error {
+	if r.MaxShare <= 0 || r.MaxShare > 1 {
+		return fmt.Errorf("--reconcile-max-share must be more than 0 and at most 1, not %g", r.MaxShare)
+	}
+	if r.ConfirmAfter <= 0 {
+		return fmt.Errorf("--reconcile-confirm-after must be more than 0, not %s", r.ConfirmAfter)
+	}
+	if r.Schedule == "" {
+		return nil
+	}
+	if _, err := reconcile.ParseSchedule(r.Schedule); err != nil {
+		return fmt.Errorf("--reconcile-schedule: %w", err)
+	}
+	return nil
 }
 
 const maxGroup = 249

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/prefsd/prefsd/pkg/crashpoint"
+	"github.com/prefsd/prefsd/pkg/directory"
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/kafka"
@@ -18,6 +19,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/outbox"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/reconcile"
 	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
@@ -134,10 +136,18 @@ func (p *process) outlet(client *kafka.Client) (*postgres.Outlet, error) {
 // consuming is the runner and, if anybody announces events, the group.
 func (p *process) consuming(ctx context.Context, store *postgres.Store, client *kafka.Client) ([]part, error) {
 	prefs := preferences.New(preferences.Options{Store: store, Domains: p.domains, Announcer: p.announcer()})
-	runner := operations.NewRunner(operations.Options{
-		Store: store, Owner: owner(), Log: p.log, Observe: p.metrics.turned,
-		Works: map[preferences.OperationKind]operations.Work{preferences.KindClean: prefs, preferences.KindBulkClean: prefs},
-	})
+	kinds := map[preferences.OperationKind]operations.Work{preferences.KindClean: prefs, preferences.KindBulkClean: prefs}
+	var runner *operations.Runner
+	reconciling, err := p.reconciling(ctx, store, func() { runner.Poke() })
+	if err != nil {
+		return nil, err
+	}
+	parts := reconciling.parts
+	if reconciling.work != nil {
+		kinds[preferences.KindReconcile] = reconciling.work
+	}
+	runner = operations.NewRunner(operations.Options{Store: store, Owner: owner(), Log: p.log, Observe: p.metrics.turned, Works: kinds})
+	parts = append(parts, runner.Run)
 	consumer, err := New(Options{
 		Preferences: prefs, Domains: p.domains, UserEvents: p.cfg.Topics.UserEvents, Store: store, Group: p.cfg.Group, DeadLetters: p.cfg.Topics.DeadLetters,
 		Log: p.log, Sweep: runner.Poke, Record: p.metrics.record, Tracer: p.telemetry.Tracer(),
@@ -150,7 +160,7 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	topics := consumer.Topics()
 	if len(topics) == 0 {
 		p.telemetry.ReadyWhen(database)
-		return []part{runner.Run}, nil
+		return parts, nil
 	}
 	group := kafka.NewGroup(p.groupConfig(client, topics, consumer), settle(consumer), p.log) //nolint:contextcheck // hooks count, whatever happens to ctx
 	if err := errors.Join(showLag(p.telemetry.Meter(), lags(group)), showPause(p.telemetry.Meter(), consumer.Paused)); err != nil {
@@ -158,7 +168,49 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	}
 	p.telemetry.ReadyWhen(database, telemetry.Check{Name: "kafka", Ready: joined(group)})
 	p.telemetry.AliveWhile(telemetry.Check{Name: "handler", Ready: works(group)})
-	return []part{runner.Run, group.Run}, nil
+	return append(parts, group.Run), nil
+}
+
+// reconciliation is what compares lists with their owners, and the parts that it
+// needs.
+type reconciliation struct {
+	work  operations.Work
+	parts []part
+}
+
+// reconciling is nothing where there is nobody to ask.
+func (p *process) reconciling(ctx context.Context, store *postgres.Store, poke func()) (out reconciliation, err error) {
+	if p.cfg.Directory.URL == "" {
+		return out, nil
+	}
+	shown, err := newReconcileMetrics(p.telemetry.Meter())
+	if err != nil {
+		return out, fmt.Errorf("metrics: %w", err)
+	}
+	shown.prepare(ctx)
+	client, err := directory.New(directory.Config{URL: p.cfg.Directory.URL, Token: p.cfg.Directory.Token.Reveal(), Opened: shown.opened}) //nolint:contextcheck // instruments outlive ctx
+	if err != nil {
+		return out, fmt.Errorf("--directory-url: %w", err)
+	}
+	out.work = reconcile.New(reconcile.Options{
+		Store: store, Directories: map[string]reconcile.Directory{p.domains.All()[0].EntityType: client},
+		MaxShare: p.cfg.Reconcile.MaxShare, ConfirmAfter: p.cfg.Reconcile.ConfirmAfter, Observe: shown.ran, //nolint:contextcheck // as above
+	})
+	out.parts = append(out.parts, func(ctx context.Context) error {
+		<-ctx.Done()
+		client.Close()
+		return nil
+	})
+	if p.cfg.Reconcile.Schedule == "" {
+		return out, nil
+	}
+	schedule, err := reconcile.ParseSchedule(p.cfg.Reconcile.Schedule)
+	if err != nil {
+		return out, fmt.Errorf("--reconcile-schedule: %w", err)
+	}
+	schedule.Kind, schedule.Calendar, schedule.Log, schedule.Begun = preferences.KindReconcile, store, p.log, poke
+	out.parts = append(out.parts, schedule.Run)
+	return out, nil
 }
 
 func (p *process) announcer() preferences.Announcer {

@@ -58,7 +58,8 @@ func (e *environment) apiConfig() (api.Config, error) {
 }
 
 func (e *environment) consumerConfig() (consumer.Config, error) {
-	cfg, err := config.Parse[consumer.Config]("consumer", "", e.storeFlags(), e.cfg.Lookup)
+	cfg, err := config.Parse[consumer.Config]("consumer", "", append(e.storeFlags(),
+		flag("directory-url", "http://"+e.sockets[placeAccounts].Addr().String()+"/accounts")), e.cfg.Lookup)
 	cfg.Version, cfg.Listener = e.cfg.Version, e.sockets[placeConsumerAdmin]
 	return cfg, err
 }

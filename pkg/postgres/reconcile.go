@@ -1,0 +1,166 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/reconcile"
+)
+
+var _ reconcile.Store = (*Store)(nil)
+
+// Now implements reconcile.Store.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var at time.Time
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, run("now").first(&at)) })
+	return at.UTC(), err
+}
+
+// Entities implements reconcile.Store.
+func (s *Store) Entities(ctx context.Context, entityType, after string, limit int) ([]string, error) {
+	return s.texts(ctx, run("entities", entityType, after, limit))
+}
+
+// Tombstones implements reconcile.Store.
+func (s *Store) Tombstones(ctx context.Context, entityType, after string, before time.Time, limit int) ([]string, error) {
+	return s.texts(ctx, run("tombstonepage", entityType, after, before, limit))
+}
+
+func (s *Store) texts(ctx context.Context, st step) ([]string, error) {
+	var out []string
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, all(st, &out, pgx.RowTo[string])) })
+	return out, err
+}
+
+// Progressed implements reconcile.Store.
+func (s *Store) Progressed(ctx context.Context, h preferences.Held, done, total int64) (stopping bool, err error) {
+	err = s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return owned(send(ctx, c, run("begin"), run("opsave", h.ID, h.Epoch, done, total, h.Lease.Seconds()).first(nil, &stopping), run(commit)))
+	})
+	return stopping, err
+}
+
+// End implements reconcile.Store.
+func (s *Store) End(ctx context.Context, h preferences.Held, state preferences.OperationState, r reconcile.Report, cause error) error {
+	st, err := endRun(h, state, r, cause)
+	if err != nil {
+		return err
+	}
+	return s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return owned(send(ctx, c, run("begin"), st, run(commit)))
+	})
+}
+
+func endRun(h preferences.Held, state preferences.OperationState, r reconcile.Report, cause error) (step, error) {
+	result, err := json.Marshal(r)
+	if err != nil {
+		return step{}, fmt.Errorf("encode report: %w", err)
+	}
+	failure, err := encodeCause(cause)
+	return run("runend", h.ID, h.Epoch, string(state), string(result), failure, r.Processed), err
+}
+
+// Settle implements reconcile.Store.
+func (s *Store) Settle(ctx context.Context, h preferences.Held, f reconcile.Findings) (report reconcile.Report, err error) {
+	err = s.Update(ctx, func(ctx context.Context, open preferences.Tx) error {
+		t, ok := open.(*tx)
+		if !ok {
+			return fmt.Errorf("a transaction of %T is not PostgreSQL's", open)
+		}
+		report, err = t.settle(ctx, h, f)
+		return err
+	})
+	return report, err
+}
+
+func (t *tx) settle(ctx context.Context, h preferences.Held, f reconcile.Findings) (reconcile.Report, error) {
+	report := f.Report
+	var stopping bool
+	if err := owned(send(ctx, t.conn, lockOperation(h, &stopping))); err != nil {
+		return report, err
+	}
+	state := preferences.Succeeded
+	switch {
+	case stopping:
+		state = preferences.Cancelled
+	case !report.DryRun:
+		var err error
+		if report, err = t.reconcile(ctx, h, f); err != nil {
+			return report, err
+		}
+	}
+	st, err := endRun(h, state, report, nil)
+	if err != nil {
+		return report, err
+	}
+	return report, owned(send(ctx, t.conn, st))
+}
+
+// reconcile remembers what is missing, and opens a clean for what was missing
+// before.
+func (t *tx) reconcile(ctx context.Context, h preferences.Held, f reconcile.Findings) (reconcile.Report, error) {
+	types, ids := entityTexts(f.Missing)
+	var confirmed []preferences.Entity
+	err := send(ctx, t.conn,
+		run("sightingsgone", f.Types, types, ids),
+		run("sightings", types, ids, f.At),
+		all(run("sightingsconfirmed", types, ids, f.At, f.ConfirmAfter.Seconds()), &confirmed, pgx.RowToStructByPos[preferences.Entity]))
+	if err != nil {
+		return f.Report, err
+	}
+	report := f.Report
+	report.Reconciled += int64(len(confirmed))
+	report.Unconfirmed = int64(len(f.Missing) - len(confirmed))
+	mark(report.Entities, confirmed)
+	if len(confirmed) == 0 {
+		return report, nil
+	}
+	clean := preferences.Cleaning{Held: preferences.Held{ID: uuid.Must(uuid.NewV7()), Kind: preferences.KindBulkClean, Actor: h.Actor}, Reorder: true}
+	clean.Cause = "operation:" + clean.ID.String()
+	for _, e := range confirmed {
+		clean.Targets = append(clean.Targets, preferences.Target{Entity: e, StateAt: f.At})
+	}
+	report.Clean = "operations/" + clean.ID.String()
+	return report, t.OpenClean(ctx, clean)
+}
+
+// mark says in a report what becomes of confirmed entities.
+func mark(items []reconcile.Item, confirmed []preferences.Entity) {
+	sure := make(map[preferences.Entity]bool, len(confirmed))
+	for _, e := range confirmed {
+		sure[e] = true
+	}
+	for i, it := range items {
+		if it.Action == reconcile.Missing && sure[preferences.Entity{Type: it.EntityType, ID: it.EntityID}] {
+			items[i].Action = reconcile.Cleaned
+		}
+	}
+}
+
+// OpenRun inserts an operation that asks the owners, unless one is open already;
+// it returns the one that is open then.
+func (s *Store) OpenRun(ctx context.Context, kind preferences.OperationKind, actor string, request json.RawMessage) (id uuid.UUID, fresh bool, err error) {
+	fresh, id = false, uuid.Must(uuid.NewV7())
+	err = s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return send(ctx, c, run("begin"), run("runopen", id, string(kind), actor, "operation:"+id.String(), string(request)).first(&id, &fresh), run(commit))
+	})
+	return id, fresh, err
+}
+
+// Tick begins scheduled work, if nobody has since it was due: one of all
+// replicas gets it. The first time that a name is seen begins nothing.
+func (s *Store) Tick(ctx context.Context, name string, due time.Time, kind preferences.OperationKind, request json.RawMessage) (begun bool, err error) {
+	id := uuid.Must(uuid.NewV7())
+	err = s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		begun = false
+		return send(ctx, c, run("begin"), run("schedulefirst", name), run("scheduletick", name, due, id, string(kind), "schedule:"+name,
+			"operation:"+id.String(), string(request)).first(&begun), run(commit))
+	})
+	return begun, err
+}
