@@ -30,7 +30,7 @@ const description = `Looks after a deployment of prefsd.
 Addresses come from flags, from PREFS_* variables, or with --dir from a running development environment.
 
 Exit codes: 0 done and all is well, 1 failed, 2 wrong flags or variables, 3 done but something is not well
-(a migration is pending, a topic is missing or differs, an event is in quarantine).`
+(a migration is pending, a topic is missing or differs, an event is in quarantine, a dead letter is open).`
 
 // Process is what a command may use of the process that it runs in.
 type Process struct {
