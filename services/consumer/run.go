@@ -136,7 +136,8 @@ func (p *process) outlet(client *kafka.Client) (*postgres.Outlet, error) {
 // consuming is the runner and, if anybody announces events, the group.
 func (p *process) consuming(ctx context.Context, store *postgres.Store, client *kafka.Client) ([]part, error) {
 	prefs := preferences.New(preferences.Options{Store: store, Domains: p.domains, Announcer: p.announcer()})
-	kinds := map[preferences.OperationKind]operations.Work{preferences.KindClean: prefs, preferences.KindBulkClean: prefs}
+	kinds := make(map[preferences.OperationKind]operations.Work)
+	kinds[preferences.KindClean], kinds[preferences.KindBulkClean] = prefs, prefs
 	var runner *operations.Runner
 	reconciling, err := p.reconciling(ctx, store, func() { runner.Poke() })
 	if err != nil {
@@ -188,13 +189,13 @@ func (p *process) reconciling(ctx context.Context, store *postgres.Store, poke f
 		return out, fmt.Errorf("metrics: %w", err)
 	}
 	shown.prepare(ctx)
-	client, err := directory.New(directory.Config{URL: p.cfg.Directory.URL, Token: p.cfg.Directory.Token.Reveal(), Opened: shown.opened}) //nolint:contextcheck // instruments outlive ctx
+	client, err := directory.New(directory.Config{URL: p.cfg.Directory.URL, Token: p.cfg.Directory.Token.Reveal(), Opened: shown.opened})
 	if err != nil {
 		return out, fmt.Errorf("--directory-url: %w", err)
 	}
 	out.work = reconcile.New(reconcile.Options{
 		Store: store, Directories: map[string]reconcile.Directory{p.domains.All()[0].EntityType: client},
-		MaxShare: p.cfg.Reconcile.MaxShare, ConfirmAfter: p.cfg.Reconcile.ConfirmAfter, Observe: shown.ran, //nolint:contextcheck // as above
+		MaxShare: p.cfg.Reconcile.MaxShare, ConfirmAfter: p.cfg.Reconcile.ConfirmAfter, Observe: shown.ran,
 	})
 	out.parts = append(out.parts, func(ctx context.Context) error {
 		<-ctx.Done()

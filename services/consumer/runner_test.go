@@ -18,7 +18,9 @@ func (h *house) run(t *testing.T) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	runner := operations.NewRunner(operations.Options{
 		Store: h.store, Owner: "runner-" + t.Name(), Log: slog.New(slog.DiscardHandler),
-		Works: map[preferences.OperationKind]operations.Work{preferences.KindClean: h.prefs, preferences.KindBulkClean: h.prefs},
+		Works: map[preferences.OperationKind]operations.Work{ //nolint:exhaustive // there is no owner to ask
+			preferences.KindClean: h.prefs, preferences.KindBulkClean: h.prefs,
+		},
 	})
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(ctx) }()

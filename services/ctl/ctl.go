@@ -47,11 +47,12 @@ type grammar struct {
 	JSON    bool             `name:"json" env:"-" help:"Print JSON instead of tables."`
 	Version kong.VersionFlag `name:"version" env:"-" help:"Print the version and end."`
 
-	Migrate migrateCommands `cmd:"" help:"Move the schema of the database."`
-	Token   tokenCommand    `cmd:"" help:"Sign a token with the development key; the token alone goes to the standard output."`
-	Topics  topicsCommands  `cmd:"" help:"Look after the topics."`
-	Outbox  outboxCommands  `cmd:"" help:"Look after the delivery of events."`
-	Dlq     dlqCommands     `cmd:"" name:"dlq" help:"Look after dead letters: events that could not be processed."`
+	Migrate   migrateCommands  `cmd:"" help:"Move the schema of the database."`
+	Token     tokenCommand     `cmd:"" help:"Sign a token with the development key; the token alone goes to the standard output."`
+	Topics    topicsCommands   `cmd:"" help:"Look after the topics."`
+	Outbox    outboxCommands   `cmd:"" help:"Look after the delivery of events."`
+	Reconcile reconcileCommand `cmd:"" help:"Compare lists with what the owner of accounts knows; exit code 3 if nothing could be believed."`
+	Dlq       dlqCommands      `cmd:"" name:"dlq" help:"Look after dead letters: events that could not be processed."`
 }
 
 // Run does what the arguments ask for and returns the exit code.

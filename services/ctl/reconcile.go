@@ -1,0 +1,105 @@
+package ctl
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/prefsd/prefsd/pkg/postgres"
+	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/reconcile"
+)
+
+type reconcileCommand struct {
+	database
+	DryRun bool          `name:"dry-run" env:"-" help:"Report what the owner does not know, and change nothing."`
+	Every  time.Duration `name:"every" env:"-" default:"500ms" help:"How often to look how far it is."`
+}
+
+// Run begins a comparison of lists with their owner, or joins the one that is
+// under way, and waits for its end. A consumer that knows the owner does the work.
+func (c *reconcileCommand) Run(ctx context.Context, out *output) (err error) {
+	if err := c.with(func(db *sql.DB) error { return migrated(ctx, db) }); err != nil {
+		return err
+	}
+	store, err := postgres.Open(postgres.Config{URL: c.URL.Reveal(), MaxConns: 1})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	request, err := json.Marshal(reconcile.Request{DryRun: c.DryRun})
+	if err != nil {
+		return fmt.Errorf("encode request: %w", err)
+	}
+	id, fresh, err := store.OpenRun(ctx, preferences.KindReconcile, "prefsctl", request)
+	if err != nil {
+		return err
+	}
+	if !fresh && c.DryRun {
+		return fmt.Errorf("operations/%s is under way, and may be none that changes nothing: try again when it has ended", id)
+	}
+	bar := out.progress("entities asked about", 0)
+	for {
+		o, err := store.Operation(ctx, id)
+		if err != nil {
+			return err
+		}
+		if o.State.Ended() {
+			bar.end(int(o.Progress.Done))
+			return showRun(out, o)
+		}
+		bar.at(int(o.Progress.Done))
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("operations/%s goes on without being watched: %w", id, ctx.Err())
+		case <-time.After(c.Every):
+		}
+	}
+}
+
+type runJSON struct {
+	Operation string                     `json:"operation"`
+	State     preferences.OperationState `json:"state"`
+	Error     string                     `json:"error,omitempty"`
+	Report    reconcile.Report           `json:"report"`
+}
+
+func showRun(out *output, o preferences.Operation) error {
+	shown := runJSON{Operation: "operations/" + o.ID.String(), State: o.State, Report: reconcile.Report{Entities: []reconcile.Item{}}}
+	if len(o.Report) > 0 {
+		if err := json.Unmarshal(o.Report, &shown.Report); err != nil {
+			return fmt.Errorf("read the report: %w", err)
+		}
+	}
+	if o.Failure != nil {
+		shown.Error = o.Failure.Text
+	}
+	r := shown.Report
+	rows := [][]string{
+		{"state", string(o.State)},
+		{"processed", strconv.FormatInt(r.Processed, 10)},
+		{"found", strconv.FormatInt(r.Found, 10)},
+		{"reconciled", strconv.FormatInt(r.Reconciled, 10)},
+		{"waiting for a second run", strconv.FormatInt(r.Unconfirmed, 10)},
+	}
+	if r.Clean != "" {
+		rows = append(rows, []string{"cleaned by", r.Clean})
+	}
+	if shown.Error != "" {
+		rows = append(rows, []string{"error", shown.Error})
+	}
+	for _, e := range r.Entities {
+		rows = append(rows, []string{string(e.Action), e.EntityType + " " + e.EntityID})
+	}
+	if err := out.show(shown, []string{"OPERATION", shown.Operation}, rows); err != nil {
+		return err
+	}
+	if o.State != preferences.Succeeded {
+		return errAmiss
+	}
+	return nil
+}
