@@ -37,7 +37,10 @@ func start(t *testing.T, q *queue, s sweep) *stage {
 	t.Helper()
 	st := &stage{log: &bytes.Buffer{}}
 	st.Runner = operations.NewRunner(operations.Options{
-		Store: q, Works: map[preferences.OperationKind]operations.Work{preferences.KindClean: sweeper{s, q}, preferences.KindBulkClean: sweeper{s, q}},
+		Store: q,
+		Works: map[preferences.OperationKind]operations.Work{ //nolint:exhaustive // others are left to other processes
+			preferences.KindClean: sweeper{s, q}, preferences.KindBulkClean: sweeper{s, q},
+		},
 		Owner: "me", Log: slog.New(slog.NewTextHandler(st.log, nil)),
 		Observe: func(kind preferences.OperationKind, o operations.Outcome) {
 			if kind != preferences.KindClean {
