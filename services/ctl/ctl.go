@@ -30,7 +30,8 @@ const description = `Looks after a deployment of prefsd.
 Addresses come from flags, from PREFS_* variables, or with --dir from a running development environment.
 
 Exit codes: 0 done and all is well, 1 failed, 2 wrong flags or variables, 3 done but something is not well
-(a migration is pending, a topic is missing or differs, an event is in quarantine, a dead letter is open).`
+(a migration is pending, a topic is missing or differs, an event is in quarantine, a dead letter is open, an
+operation failed).`
 
 // Process is what a command may use of the process that it runs in.
 type Process struct {
@@ -53,6 +54,8 @@ type grammar struct {
 	Outbox    outboxCommands   `cmd:"" help:"Look after the delivery of events."`
 	Reconcile reconcileCommand `cmd:"" help:"Compare lists with what the owner of accounts knows; exit code 3 if nothing could be believed."`
 	Dlq       dlqCommands      `cmd:"" name:"dlq" help:"Look after dead letters: events that could not be processed."`
+
+	Operations operationsCommands `cmd:"" help:"Look after long work: cleans, and what takes them back."`
 }
 
 // Run does what the arguments ask for and returns the exit code.
