@@ -24,7 +24,7 @@ const (
 )
 
 // OperationKinds lists every kind.
-func OperationKinds() []OperationKind { return []OperationKind{KindClean, KindBulkClean} }
+func OperationKinds() []OperationKind { return []OperationKind{KindClean, KindBulkClean, KindReconcile} }
 
 // OperationState says how far an operation is.
 type OperationState string

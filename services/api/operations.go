@@ -166,8 +166,9 @@ func answerOperation(c echo.Context, status int, o preferences.Operation) error 
 		h.Set(echo.HeaderRetryAfter, operationPoll)
 	}
 	out := operationOf(o)
-	if o.State == preferences.Succeeded || o.State == preferences.Compensated {
-		out.Response = responseOf(o)
+	if o.Cleaned != nil && (o.State == preferences.Succeeded || o.State == preferences.Compensated) {
+		report := cleanReportOf(o)
+		out.Response = &report
 	}
 	return answer(c, status, out)
 }
@@ -186,7 +187,7 @@ type operationJSON struct {
 	Kind     preferences.OperationKind `json:"kind"`
 	Done     bool                      `json:"done"`
 	Metadata operationMetadataJSON     `json:"metadata"`
-	Response any                       `json:"response,omitempty"`
+	Response *cleanReportJSON          `json:"response,omitempty"`
 	Error    *operationErrorJSON       `json:"error,omitempty"`
 }
 
@@ -272,14 +273,6 @@ func reasonOf(f *preferences.Failure) fault.Reason {
 		return fault.ReasonInternal
 	}
 	return f.Reason
-}
-
-// responseOf is what an operation has done, in the words of its kind.
-func responseOf(o preferences.Operation) any {
-	if o.Cleaned == nil {
-		return o.Report
-	}
-	return cleanReportOf(o)
 }
 
 // cleanReportJSON is what a clean has done, altogether and for each entity.

@@ -39,10 +39,9 @@ func openShop(t *testing.T) *shop {
 func (s *shop) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	runner := operations.NewRunner(operations.Options{
-		Store: s.store, Owner: "runner", Log: slog.New(slog.DiscardHandler),
-		Works: map[preferences.OperationKind]operations.Work{preferences.KindClean: s.Service, preferences.KindBulkClean: s.Service},
-	})
+	works := map[preferences.OperationKind]operations.Work{}
+	works[preferences.KindBulkClean] = s.Service
+	runner := operations.NewRunner(operations.Options{Store: s.store, Works: works, Owner: "runner", Log: slog.New(slog.DiscardHandler)})
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(ctx) }()
 	return func() {

@@ -58,6 +58,7 @@ func (e OperationCalledType) Valid() bool {
 const (
 	BulkClean   OperationKind = "bulkClean"
 	CleanEntity OperationKind = "cleanEntity"
+	Reconcile   OperationKind = "reconcile"
 )
 
 // Valid indicates whether the value is a known member of the OperationKind enum.
@@ -66,6 +67,8 @@ func (e OperationKind) Valid() bool {
 	case BulkClean:
 		return true
 	case CleanEntity:
+		return true
+	case Reconcile:
 		return true
 	default:
 		return false
@@ -2075,7 +2078,7 @@ type ClientInterface interface {
 	//
 	// Needs the scope `preferences.system` or `preferences.admin`. `progress` counts
 	// items that were removed, and never goes back. While the operation goes on,
-	// `Retry-After` says when to look again. When it is `done` there is a `response`
+	// `Retry-After` says when to look again. A clean that is `done` has a `response`
 	// with what it did, or an `error`.
 	//
 	// Corresponds with GET /operations/{id} (the `GetOperation` operationId).
@@ -2429,7 +2432,7 @@ func (c *Client) HeadOperations(ctx context.Context, params *HeadOperationsParam
 //
 // Needs the scope `preferences.system` or `preferences.admin`. `progress` counts
 // items that were removed, and never goes back. While the operation goes on,
-// `Retry-After` says when to look again. When it is `done` there is a `response`
+// `Retry-After` says when to look again. A clean that is `done` has a `response`
 // with what it did, or an `error`.
 //
 // Corresponds with GET /operations/{id} (the `GetOperation` operationId).

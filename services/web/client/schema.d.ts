@@ -266,7 +266,7 @@ export interface paths {
          * See how far an operation is
          * @description Needs the scope `preferences.system` or `preferences.admin`. `progress` counts
          *     items that were removed, and never goes back. While the operation goes on,
-         *     `Retry-After` says when to look again. When it is `done` there is a `response`
+         *     `Retry-After` says when to look again. A clean that is `done` has a `response`
          *     with what it did, or an `error`.
          */
         get: operations["getOperation"];
@@ -816,7 +816,7 @@ export interface components {
             }[];
         };
         /** @enum {string} */
-        OperationKind: "cleanEntity" | "bulkClean";
+        OperationKind: "cleanEntity" | "bulkClean" | "reconcile";
         /**
          * @description `pending` and `running` go on; `succeeded`, `failed` and `cancelled` are ends;
          *     `compensating` is being undone, `compensated` has been.

@@ -1,0 +1,90 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prefsd/prefsd/pkg/prefstest"
+)
+
+// shown is a list as its user sees it, ids and times aside.
+func (b tab) shown(user string) string {
+	b.t.Helper()
+	var l prefstest.List
+	require.NoError(b.t, b.send(http.StatusOK, http.MethodGet, "/preferences?domain=accounts&userId="+user, nil).JSON(&l))
+	text := ""
+	for _, p := range l.Preferences {
+		text += fmt.Sprintf("%s:%d%s ", p.EntityID, p.Order, p.Attributes)
+	}
+	return text
+}
+
+// TestABulkCleanIsCancelledAndEveryListIsWhatItWas: 60 of the demo accounts are
+// taken out of the lists of all demo users, which an operator stops and undoes.
+func TestABulkCleanIsCancelledAndEveryListIsWhatItWas(t *testing.T) {
+	t.Parallel()
+	const users, accounts, cleaned = 60, 90, 60
+	dir := t.TempDir()
+	dev := prefstest.StartDev(t, dir, "--ephemeral", "--users", fmt.Sprint(users), "--accounts", fmt.Sprint(accounts))
+	admin := open(t, dev.APIURL, dev.Tokens.Admin)
+	before := make([]string, users)
+	for n := range before {
+		before[n] = admin.shown(fmt.Sprintf("user-%05d", n+1))
+		require.NotEmpty(t, before[n])
+	}
+	type entity struct {
+		EntityID   string `json:"entityId"`
+		EntityType string `json:"entityType"`
+	}
+	var known struct {
+		Accounts []struct{ ID string }
+	}
+	accountsTab := open(t, dev.AccountsURL, "")
+	require.NoError(t, accountsTab.send(http.StatusOK, http.MethodGet, "/accounts", nil).JSON(&known))
+	var body struct {
+		Entities []entity `json:"entities"`
+	}
+	for _, a := range known.Accounts[:cleaned] {
+		body.Entities = append(body.Entities, entity{a.ID, "account"})
+	}
+	var op struct{ Name string }
+	require.NoError(t, admin.send(http.StatusAccepted, http.MethodPost, "/preferences:bulkCleanOrphaned", body).JSON(&op))
+
+	prefsctl := func(args ...string) []byte {
+		out, err := exec.CommandContext(t.Context(), prefstest.Binary(t, "prefsctl"), append([]string{"--dir", dir, "operations"}, args...)...).Output()
+		require.NoError(t, err, "%s", out)
+		return out
+	}
+	var end struct {
+		State string
+		Undo  struct{ Done, Total, Restored int }
+	}
+	require.NoError(t, json.Unmarshal(prefsctl("cancel", op.Name, "--undo", "--watch", "--json"), &end))
+	require.Equal(t, "compensated", end.State)
+	require.Equal(t, end.Undo.Total, end.Undo.Done)
+	for n := range before {
+		require.Equal(t, before[n], admin.shown(fmt.Sprintf("user-%05d", n+1)))
+	}
+
+	// Once more, and to its end: an undo takes that back as well.
+	require.NoError(t, admin.send(http.StatusAccepted, http.MethodPost, "/preferences:bulkCleanOrphaned", body).JSON(&op))
+	prefsctl("watch", op.Name)
+	changed := 0
+	for n := range before {
+		if admin.shown(fmt.Sprintf("user-%05d", n+1)) != before[n] {
+			changed++
+		}
+	}
+	require.Positive(t, changed)
+	require.NoError(t, json.Unmarshal(prefsctl("undo", op.Name, "--watch", "--json"), &end))
+	require.Equal(t, changed, end.Undo.Total)
+	require.GreaterOrEqual(t, end.Undo.Restored, changed)
+	for n := range before {
+		require.Equal(t, before[n], admin.shown(fmt.Sprintf("user-%05d", n+1)))
+	}
+}
