@@ -58,7 +58,7 @@ func (t *tx) OpenClean(ctx context.Context, c preferences.Cleaning) error {
 	if c.Owner != "" {
 		owner = &c.Owner
 	}
-	return send(ctx, t.conn, run("opinsert", c.ID, string(c.Kind), c.Actor, c.Cause, string(request), owner, c.Lease.Seconds(), c.Total, types, ids, string(first)))
+	return send(ctx, t.conn, run("opinsert", c.ID, string(c.Kind), c.Actor, c.Cause, string(request), owner, c.Lease.Seconds(), c.Total, types, ids, string(first), c.Traceparent))
 }
 
 // NextClean implements preferences.Tx.

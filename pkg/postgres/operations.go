@@ -68,7 +68,7 @@ func (s *Store) Claim(ctx context.Context, owner string, lease time.Duration, ki
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		h = preferences.Held{Owner: owner, Lease: lease}
 		return send(ctx, c, run("begin"), run("claim", owner, lease.Seconds(), names).first(
-			&h.ID, &h.Kind, &h.Epoch, &h.Attempts, &h.Cause, &h.Actor, &h.Request, &h.Done, &h.Total, &h.Stopping, &h.Undoing), run(commit))
+			&h.ID, &h.Kind, &h.Epoch, &h.Attempts, &h.Cause, &h.Actor, &h.Request, &h.Done, &h.Total, &h.Stopping, &h.Undoing, &h.Traceparent), run(commit))
 	})
 	return h, err == nil && h.Epoch > 0, err
 }

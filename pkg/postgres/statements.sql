@@ -249,11 +249,11 @@ where i.outcome in ('dead_lettered', 'discarded') and (i.partition, i.kafka_offs
 
 -- name: opinsert
 -- $1 id, $2 kind, $3 actor, $4 cause, $5 request, $6 owner or null, $7 lease in seconds, $8 total, $9 types, $10 entity ids,
--- $11 state of its steps
+-- $11 state of its steps, $12 trace context or empty
 with o as (
-  insert into operations (id, kind, state, actor, cause, request, owner, lease_until, started_at, total)
+  insert into operations (id, kind, state, actor, cause, request, owner, lease_until, started_at, total, traceparent)
   select $1, $2, case when $6::text is null then 'pending' else 'running' end, $3, $4, $5::text::jsonb, $6,
-    case when $6::text is null then 'epoch' else clock_timestamp() + make_interval(secs => $7) end, case when $6::text is not null then now() end, $8)
+    case when $6::text is null then 'epoch' else clock_timestamp() + make_interval(secs => $7) end, case when $6::text is not null then now() end, $8, nullif($12, ''))
 insert into operation_steps (operation_id, seq, entity_type, entity_id, state)
 select $1, t.n - 1, t.et, t.e, $11 from unnest($9::text[], $10::text[]) with ordinality t(et, e, n)
 
@@ -340,7 +340,8 @@ where id = (
   where kind = any($3::text[]) and state in ('pending', 'running', 'compensating')
     and lease_until < clock_timestamp() and next_attempt_at <= clock_timestamp()
   order by kind in ('reconcile', 'verify'), next_attempt_at for update skip locked limit 1)
-returning id, kind, epoch, attempts, cause, actor, request, done, coalesce(total, 0), cancel_requested, state = 'compensating'
+returning id, kind, epoch, attempts, cause, actor, request, done, coalesce(total, 0), cancel_requested, state = 'compensating',
+  coalesce(traceparent, '')
 
 -- name: stepbegin
 -- $1 operation: the first of its entities that is not dealt with, unless it was cancelled

@@ -40,7 +40,7 @@ func (a Announcer) Cleaned(c *Clean, touched []events.TouchedList, end Ending, a
 		n := fitting(touched)
 		c.Parts, c.Deleted = c.Parts+1, c.Deleted+int64(n)
 		last := n == len(touched)
-		m, err := a.message(events.PreferencesCleaned, a.CleanedTopic, "entity", c.Entity.ID, 0, at, "", events.Cleaned{
+		m, err := a.message(events.PreferencesCleaned, a.CleanedTopic, "entity", c.Entity.ID, 0, at, c.Traceparent, events.Cleaned{
 			EntityID: c.Entity.ID, EntityType: c.Entity.Type, AffectedUsers: usersOf(touched[:n]), Lists: some(touched[:n]),
 			Part: c.Parts, Final: last && end != Underway, Complete: last && end == Complete, TotalDeleted: c.Deleted, Cause: c.Cause,
 		})
@@ -55,8 +55,8 @@ func (a Announcer) Cleaned(c *Clean, touched []events.TouchedList, end Ending, a
 }
 
 // Erased is the event that a user's lists are gone for good.
-func (a Announcer) Erased(userID string, lists []events.ErasedList, at time.Time) (events.Message, error) {
-	return a.message(events.PreferencesErased, a.EventsTopic, "user", userID, 0, at, "", events.Erased{UserID: userID, Lists: some(lists)})
+func (a Announcer) Erased(userID string, lists []events.ErasedList, at time.Time, trace string) (events.Message, error) {
+	return a.message(events.PreferencesErased, a.EventsTopic, "user", userID, 0, at, trace, events.Erased{UserID: userID, Lists: some(lists)})
 }
 
 func (a Announcer) message(t events.Type, topic, aggregate, key string, seq int64, at time.Time, trace string, data any) (events.Message, error) {

@@ -21,7 +21,7 @@ func (s *Service) EntityDeleted(ctx context.Context, d Delivery, e Entity, at ti
 		return false, false, err
 	}
 	c := Cleaning{
-		Held:    Held{ID: NewID(), Kind: KindClean, Cause: source, Actor: source},
+		Held:    Held{ID: NewID(), Kind: KindClean, Cause: source, Actor: source, Traceparent: d.Traceparent},
 		Targets: []Target{{Entity: e}}, Reorder: true,
 	}
 	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {

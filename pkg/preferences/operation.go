@@ -63,6 +63,8 @@ type Held struct {
 	Total    int64
 	Stopping bool // somebody cancelled it
 	Undoing  bool // it is being compensated
+
+	Traceparent string // W3C trace context, carried to the events; empty: none
 }
 
 // Operation is an operation as it stands.

@@ -110,7 +110,7 @@ const requestLease = 15 * time.Second
 // the request waits. A request that was made before gets the operation of then.
 func (s *Service) carryOut(ctx context.Context, by By, c Cleaning) (Operation, error) {
 	c.ID = NewID()
-	c.Cause, c.Actor = "operation:"+c.ID.String(), by.Actor
+	c.Cause, c.Actor, c.Traceparent = "operation:"+c.ID.String(), by.Actor, by.Traceparent
 	if !c.Deferred {
 		c.Owner, c.Lease = "request:"+by.RequestID, requestLease
 	}

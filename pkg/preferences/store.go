@@ -185,6 +185,7 @@ type Delivery struct {
 	Consumer, Topic, EventID string
 	Partition                int
 	Offset                   int64
+	Traceparent              string // W3C trace context, carried to the events; empty: none
 }
 
 // State is what becomes known about an entity.

@@ -30,7 +30,7 @@ func (s *Service) undo(ctx context.Context, h Held, progressed func()) error {
 			return err
 		}
 	}
-	by := By{Action: ActionRestore, Actor: "operation:" + h.ID.String(), Operation: h.ID}
+	by := By{Action: ActionRestore, Actor: "operation:" + h.ID.String(), Operation: h.ID, Traceparent: h.Traceparent}
 	for _, list := range lists {
 		if ctx.Err() != nil {
 			return ctx.Err()

@@ -26,13 +26,13 @@ func (s *Service) UserDeleted(ctx context.Context, d Delivery, userID string, at
 		if err != nil || !erased {
 			return err
 		}
-		return s.announceErased(ctx, tx, userID, lists)
+		return s.announceErased(ctx, tx, userID, lists, d.Traceparent)
 	})
 	return fresh, err
 }
 
-func (s *Service) announceErased(ctx context.Context, tx Tx, userID string, lists []events.ErasedList) error {
-	m, err := s.announcer.Erased(userID, lists, s.now().UTC().Truncate(time.Microsecond))
+func (s *Service) announceErased(ctx context.Context, tx Tx, userID string, lists []events.ErasedList, trace string) error {
+	m, err := s.announcer.Erased(userID, lists, s.now().UTC().Truncate(time.Microsecond), trace)
 	if err != nil {
 		return err
 	}

@@ -185,5 +185,5 @@ func (c *Consumer) Gate(ctx context.Context) error {
 func (c *Consumer) Paused() bool { return c.paused.Load() }
 
 func (c *Consumer) delivery(r events.Record, e events.Event) preferences.Delivery {
-	return preferences.Delivery{Consumer: c.Group, Topic: r.Topic, EventID: e.ID, Partition: r.Partition, Offset: r.Offset}
+	return preferences.Delivery{Consumer: c.Group, Topic: r.Topic, EventID: e.ID, Partition: r.Partition, Offset: r.Offset, Traceparent: e.Traceparent}
 }

@@ -60,6 +60,7 @@ func TestOneTraceGoesFromTheCallerToTheBroker(t *testing.T) {
 	handled := span(t, collector, deleting, "process "+prefstest.AccountEvents)
 	require.Equal(t, owner, handled.ParentID)
 	require.Equal(t, "consumer", handled.Service)
+	require.Equal(t, handled.SpanID, span(t, collector, deleting, "send "+prefstest.Cleaned).ParentID)
 
 	alice.send(http.StatusNotFound, http.MethodGet, "/preferences/no-id", nil, "traceparent", "00-"+caller+caller+"-"+owner+"-01")
 	span(t, collector, caller+caller, "GET /preferences/:id")
