@@ -24,7 +24,9 @@ const (
 )
 
 // OperationKinds lists every kind.
-func OperationKinds() []OperationKind { return []OperationKind{KindClean, KindBulkClean, KindReconcile} }
+func OperationKinds() []OperationKind {
+	return []OperationKind{KindClean, KindBulkClean, KindReconcile}
+}
 
 // OperationState says how far an operation is.
 type OperationState string

@@ -39,8 +39,7 @@ func openShop(t *testing.T) *shop {
 func (s *shop) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	works := map[preferences.OperationKind]operations.Work{}
-	works[preferences.KindBulkClean] = s.Service
+	works := map[preferences.OperationKind]operations.Work{preferences.KindBulkClean: s.Service} //nolint:exhaustive // no other is called for
 	runner := operations.NewRunner(operations.Options{Store: s.store, Works: works, Owner: "runner", Log: slog.New(slog.DiscardHandler)})
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(ctx) }()
