@@ -23,7 +23,7 @@ type operationsCommands struct {
 	Undo   operationsUndo   `cmd:"" help:"Take back what a clean did: every list gets its items back. One that goes on is cancelled first."`
 }
 
-// with runs fn on the use cases, over a database that has all migrations.
+// service runs fn on the use cases, over a database that has all migrations.
 func (d database) service(ctx context.Context, fn func(*preferences.Service) error) (err error) {
 	if err := d.with(func(db *sql.DB) error { return migrated(ctx, db) }); err != nil {
 		return err
