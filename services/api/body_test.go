@@ -25,6 +25,7 @@ func (w *world) writes(id string) map[string]write {
 		"create":          {alice, http.MethodPost, "/preferences"},
 		"patch":           {alice, http.MethodPatch, "/preferences/" + id},
 		"clean":           {system, http.MethodPost, "/preferences:cleanOrphaned"},
+		"bulk clean":      {system, http.MethodPost, bulkPath},
 	}
 }
 
@@ -47,6 +48,7 @@ func TestCase064_ABodyOverOneMiBIsRefused(t *testing.T) {
 	id := w.as("alice").save("kept").Preferences[0].ID
 	good := map[string]string{
 		"replace": body("a"), "replace by POST": body("a"), "batch": `{"domain":"accounts","updates":[]}`, "batch by POST": `{"domain":"accounts","updates":[]}`, "restore": `{"domain":"accounts","version":1}`, "create": `{"domain":"accounts","entityId":"a"}`, "patch": `{"attributes":{"a":1}}`, "clean": `{"entityId":"a","entityType":"account"}`,
+		"bulk clean": entities("a"),
 	}
 	for name, route := range w.writes(id) {
 		spaces := strings.Repeat(" ", maxBody-len(good[name]))

@@ -181,6 +181,53 @@ func TestCase117_AnUnknownOperationIsNotFound(t *testing.T) {
 	}
 }
 
+func TestRequestsAboutOperationsHaveTheLimitsOfAll(t *testing.T) {
+	w := begin(t)
+	id := w.deferred("x")
+	system := w.system()
+	long := func(n int) string { return strings.Repeat("a", n) }
+	w.unchanged(func() {
+		for _, x := range [][2]string{
+			{http.MethodGet, "/operations"},
+			{http.MethodHead, "/operations"},
+			{http.MethodGet, "/operations/" + id},
+			{http.MethodHead, "/operations/" + id},
+			{http.MethodPost, "/operations/" + id + "/cancel"},
+			{http.MethodPost, "/operations/" + id + "/undo"},
+		} {
+			system.send(x[0], x[1]+"?x=1", "").fails(http.StatusBadRequest, "INVALID_FIELD")
+			system.send(x[0], x[1]+"?"+long(9<<10), "").fails(http.StatusRequestURITooLong, "URL_TOO_LONG")
+			system.send(x[0], x[1], "", "X-Long", long(33<<10)).fails(http.StatusRequestHeaderFieldsTooLarge, "HEADERS_TOO_LARGE")
+			system.send(x[0], x[1], long(maxBody+1)).fails(http.StatusRequestEntityTooLarge, "BODY_TOO_LARGE")
+		}
+		system.send(http.MethodPost, bulkPath+"?"+long(9<<10), entities("x")).fails(http.StatusRequestURITooLong, "URL_TOO_LONG")
+		system.send(http.MethodPost, bulkPath, entities("x"), "X-Long", long(33<<10)).fails(http.StatusRequestHeaderFieldsTooLarge, "HEADERS_TOO_LARGE")
+	})
+}
+
+// TestABulkCleanThatIsUnderWayIsNotRepeated: its key says so, and gives the
+// answer when there is one.
+func TestABulkCleanThatIsUnderWayIsNotRepeated(t *testing.T) {
+	w := begin(t)
+	w.as("alice").save("x", "y")
+	held, err := w.db.BeginTx(w.Context(), nil)
+	require.NoError(t, err)
+	_, err = held.ExecContext(w.Context(), "select 1 from preference_lists for update")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		by := preferences.By{Actor: "svc", RequestID: "r", Once: &preferences.Once{Key: "bulk"}}
+		_, err := w.prefs.BulkClean(t.Context(), by, []preferences.Entity{{Type: "account", ID: "x"}}, true, false)
+		ended <- err
+	}()
+	require.Eventually(t, func() bool { return w.count("select count(*) from operations where state = 'running'") == 1 }, 10*time.Second, 5*time.Millisecond)
+	send := func() answered { return w.system().send(http.MethodPost, bulkPath, entities("x"), keyHeader, "bulk") }
+	send().fails(http.StatusConflict, "REQUEST_IN_PROGRESS")
+	require.NoError(t, held.Rollback())
+	require.NoError(t, <-ended)
+	w.unchanged(func() { require.Contains(t, send().is(http.StatusOK).text, `"totalPreferencesDeleted":1`) })
+}
+
 // TestCase22_ARoleThatIsTakenAwayStopsNothing: an operation belongs to nobody's
 // token.
 func TestCase22_ARoleThatIsTakenAwayStopsNothing(t *testing.T) {
