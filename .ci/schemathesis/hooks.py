@@ -55,9 +55,10 @@ def exist(values):
     for name, (form, known) in KNOWN.items():
         if isinstance(values.get(name), str) and form.fullmatch(values[name]):
             values[name] = known
-    if isinstance(values.get("preferences"), list):
-        for item in values["preferences"]:
-            exist(item)
+    for items in ("preferences", "entities"):
+        if isinstance(values.get(items), list):
+            for item in values[items]:
+                exist(item)
 
 
 @schemathesis.check
