@@ -117,7 +117,7 @@ func merged[T any](ctx context.Context, try func() (*T, error)) (*T, error) {
 		if !errors.Is(err, ErrChanged) || n == maxMerges {
 			return out, err
 		}
-		if err := sleep(ctx, retry.Delay(n, leastPause, mostPause)); err != nil {
+		if err := retry.Wait(ctx, retry.Delay(n, leastPause, mostPause)); err != nil {
 			return nil, err
 		}
 	}

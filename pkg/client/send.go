@@ -47,7 +47,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		if res != nil {
 			_ = res.Body.Close()
 		}
-		if err := sleep(req.Context(), wait); err != nil {
+		if err := retry.Wait(req.Context(), wait); err != nil {
 			return nil, err
 		}
 	}
@@ -182,15 +182,4 @@ func RetryAfter(res *http.Response) time.Duration {
 func patient(ctx context.Context, wait, most time.Duration) bool {
 	deadline, limited := ctx.Deadline()
 	return wait <= most && (!limited || time.Until(deadline) > wait)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -161,20 +161,9 @@ func (c *Client) ask(ctx context.Context, ids []string) (answer, error) {
 		if err == nil {
 			return got, nil
 		}
-		if failures == attempts || !passing(err) || !sleep(ctx, retry.Delay(failures, soonest, latest)) {
+		if failures == attempts || !passing(err) || retry.Wait(ctx, retry.Delay(failures, soonest, latest)) != nil {
 			return nil, unavailable(err)
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/prefsd/prefsd/pkg/retry"
 )
 
 // replayChunk is how many rows are replayed in one transaction.
@@ -172,12 +174,5 @@ func (r *replay) pace(ctx context.Context) error {
 		return nil
 	}
 	due := r.began.Add(time.Duration(r.done) * time.Second / time.Duration(r.rate))
-	timer := time.NewTimer(time.Until(due))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return retry.Wait(ctx, time.Until(due))
 }

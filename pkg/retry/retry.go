@@ -1,7 +1,9 @@
-// Package retry says how long to wait before what failed is tried again.
+// Package retry says how long to wait before what failed is tried again, and
+// waits.
 package retry
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -19,4 +21,16 @@ func Delay(failures int, least, most time.Duration) time.Duration {
 		full *= 2
 	}
 	return full/2 + rand.N(full/2+1)
+}
+
+// Wait waits that long, or returns the context's error when that ends first.
+func Wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/outbox"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/retry"
 )
 
 // selection is which open letters a command works on.
@@ -172,14 +173,7 @@ func (r *redrive) pace(ctx context.Context) error {
 	if r.Rate == 0 {
 		return nil
 	}
-	timer := time.NewTimer(time.Until(r.began.Add(time.Duration(r.sent) * time.Second / time.Duration(r.Rate))))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return retry.Wait(ctx, time.Until(r.began.Add(time.Duration(r.sent)*time.Second/time.Duration(r.Rate))))
 }
 
 type dlqDiscard struct{ selection }
