@@ -30,8 +30,10 @@ func launch(cmd *exec.Cmd) (*process, error) {
 	started := make(chan error, 1)
 	go func() {
 		// The kernel sends the death signal when the thread that forked ends, so
-		// this one has to live as long as the server does.
+		// this one has to live as long as the server does. It goes back to the
+		// scheduler after that: it may have forked other children before.
 		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		release, err := startGuarded(cmd)
 		started <- err
 		if err != nil {

@@ -88,9 +88,10 @@ func StartFile(tb testing.TB, file string, env []string, args ...string) *Proces
 		close(p.exited)
 	}()
 	tb.Cleanup(func() {
+		fate := p.fate()
 		p.Kill()
 		if tb.Failed() {
-			tb.Logf("%s logged at last:\n%s", name, p.Tail())
+			tb.Logf("%s (%s) logged at last:\n%s", name, fate, p.Tail())
 		}
 		if log := p.Log(); strings.Contains(log, "DATA RACE") {
 			tb.Errorf("%s raced:\n%s", name, log)
@@ -108,6 +109,16 @@ func inherited() []string {
 		}
 	}
 	return env
+}
+
+// fate says whether the process runs, or how it ended.
+func (p *Process) fate() string {
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.String()
+	default:
+		return "running"
+	}
 }
 
 // Kill ends the process with SIGKILL and waits for its end.
