@@ -1,5 +1,6 @@
 """What Schemathesis cannot read from the description of the API."""
 
+import os
 import re
 
 import schemathesis
@@ -38,11 +39,30 @@ SAID = (
 )
 
 
+# The calls about an operation that is under way: its id is the last part of its address, which no link can say.
+UNDER_WAY = ("getOperation", "cancelOperation", "undoOperation")
+
+
+@schemathesis.hook
+def before_load_schema(context, raw_schema):
+    """Follows an operation from the answer that begins it."""
+    raw_schema["components"]["responses"]["Deferred"]["links"] = {
+        call: {"operationId": call, "parameters": {"path.id": "$response.header.Location#regex:/operations/(.+)"}}
+        for call in UNDER_WAY
+    }
+
+
 @schemathesis.hook
 def before_call(context, case, **kwargs):
     """Asks for what exists instead of what could: the rest is all refused in the same way."""
     exist(case.query)
     exist(case.body)
+    positive = case.meta is not None and case.meta.generation.mode.is_positive
+    if positive and case.path.startswith("/operations/") and case.meta.phase.name != "stateful":
+        case.path_parameters["id"] = os.environ["FUZZ_API_OPERATION"]
+    # It wants a user or a time, and no schema says that one of two parameters has to be there.
+    if positive and case.path == "/auditEvents" and not {"userId", "startTime"} & set(case.query or {}):
+        case.query = {**(case.query or {}), "userId": KNOWN["userId"][1]}
     # The tag of the description's examples is that of nothing here, and its Idempotency-Key can be used but once.
     for name in [n for n, value in (case.headers or {}).items() if isinstance(value, str) and value in EXAMPLES]:
         del case.headers[name]
