@@ -54,6 +54,7 @@ type limitsJSON struct {
 	SyncVersions       int    `json:"syncVersions"`
 	IdempotencyKey     int    `json:"idempotencyKeyCharacters"`
 	IdempotencyHours   int    `json:"idempotencyHours"`
+	AwaitedEntities    int    `json:"awaitedEntities"`
 	RequestsOfUsers    string `json:"requestsOfUsers"`    // number/time, or off
 	RequestsOfServices string `json:"requestsOfServices"` // likewise
 	UsersAtOnce        int    `json:"requestsOfUsersAtOnce"`
@@ -88,8 +89,8 @@ func published(l Limits) limitsJSON {
 		ListAttributes: preferences.MaxListAttributesBytes, Body: middleware.MaxBody, URL: middleware.MaxURL, Headers: middleware.MaxHeader,
 		PageSize: preferences.MaxItems, HistoryPageSize: preferences.MaxHistory, FilterTerms: preferences.MaxFilterTerms,
 		SyncVersions: preferences.MaxSyncVersions, IdempotencyKey: middleware.MaxIdempotencyKey,
-		IdempotencyHours: int(preferences.KeyRetention.Hours()),
-		RequestsOfUsers:  l.User.String(), RequestsOfServices: l.System.String(), AtWork: l.AtWork,
+		IdempotencyHours: int(preferences.KeyRetention.Hours()), AwaitedEntities: preferences.MaxInline,
+		RequestsOfUsers: l.User.String(), RequestsOfServices: l.System.String(), AtWork: l.AtWork,
 	}
 	if l.User.Requests > 0 {
 		out.UsersAtOnce = userAtOnce

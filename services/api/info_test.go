@@ -65,7 +65,7 @@ func TestInfoPublishesTheLimits(t *testing.T) {
 		"items": 1000, "entityIdCharacters": 128, "userIdBytes": 255, "domainCharacters": 63, "attributesBytes": 16 << 10,
 		"attributesDepth": 16, "attributesKeys": 256, "attributesKeyCharacters": 128, "listAttributesBytes": 1 << 20, "bodyBytes": maxBody,
 		"urlBytes": 8 << 10, "headerBytes": 32 << 10, "pageSize": 1000, "historyPageSize": 200, "filterComparisons": 20, "syncVersions": 1000,
-		"idempotencyKeyCharacters": 255, "idempotencyHours": 24, "requestsOfUsers": "1000000/1m0s", "requestsOfServices": "1000000/1m0s",
+		"idempotencyKeyCharacters": 255, "idempotencyHours": 24, "awaitedEntities": 50, "requestsOfUsers": "1000000/1m0s", "requestsOfServices": "1000000/1m0s",
 		"requestsOfUsersAtOnce": 64, "requestsOfServicesAtOnce": 256, "requestsAtWork": 12,
 	}
 	for name, value := range want {

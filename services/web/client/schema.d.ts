@@ -622,7 +622,7 @@ export interface components {
             /** @description Changes with the configuration of the domains. */
             domainsVersion: string;
             limits: {
-                /** @description Of a list and of a batch. */
+                /** @description Of a list, a batch and a bulk clean. */
                 items: number;
                 entityIdCharacters: number;
                 userIdBytes: number;
@@ -642,6 +642,8 @@ export interface components {
                 idempotencyKeyCharacters: number;
                 /** @description How long the answer to a write with an `Idempotency-Key` is kept. */
                 idempotencyHours: number;
+                /** @description Entities that a bulk clean cleans while its caller waits; more of them are an operation. */
+                awaitedEntities: number;
                 /** @description Requests of each user in a time, such as 6000/1m0s; or off. */
                 requestsOfUsers: string;
                 /** @description The same for each service. */
