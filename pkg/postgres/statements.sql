@@ -75,19 +75,20 @@ where p.id = $1 and l.user_id = $2
 
 -- name: history
 -- $1 user, $2 domain, $3 version above those wanted, $4 limit, $5 bytes: from the end of the primary key, one by one until the
--- deltas are more than the bytes, so that what no page holds is neither unpacked nor sent
+-- deltas are more than the bytes, so that what no page holds is neither unpacked nor sent. A delta is spelled once, which is
+-- most of the work, and carried as text; the limit within keeps the planner from spelling it for each use.
 with recursive page as (
   (select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
-     1 n, octet_length(c.delta::text)::bigint bytes
+     1 n, octet_length(c.delta)::bigint bytes
    from preference_lists l cross join lateral (
-     select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+     select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta::text delta
      from changes x where x.list_id = l.list_id and x.version < $3 order by x.version desc limit 1) c
    where l.user_id = $1 and l.domain = $2)
   union all
   select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
-    p.n + 1, p.bytes + octet_length(c.delta::text)
+    p.n + 1, p.bytes + octet_length(c.delta)
   from page p cross join lateral (
-    select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+    select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta::text delta
     from changes x where x.list_id = p.list_id and x.version < p.version order by x.version desc limit 1) c
   where p.n < $4 and (p.n = 1 or p.bytes <= $5))
 select list_id, $1::text, $2::text, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta from page order by n
@@ -96,16 +97,16 @@ select list_id, $1::text, $2::text, version, changed_at, action, actor, request_
 -- $1 user, $2 domain, $3 first version wanted, $4 limit, $5 bytes: likewise
 with recursive page as (
   (select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
-     1 n, octet_length(c.delta::text)::bigint bytes
+     1 n, octet_length(c.delta)::bigint bytes
    from preference_lists l cross join lateral (
-     select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+     select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta::text delta
      from changes x where x.list_id = l.list_id and x.version >= $3 order by x.version limit 1) c
    where l.user_id = $1 and l.domain = $2)
   union all
   select c.list_id, c.version, c.changed_at, c.action, c.actor, c.request_id, c.operation_id, c.forced, c.gaps, c.delta,
-    p.n + 1, p.bytes + octet_length(c.delta::text)
+    p.n + 1, p.bytes + octet_length(c.delta)
   from page p cross join lateral (
-    select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta
+    select list_id, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta::text delta
     from changes x where x.list_id = p.list_id and x.version > p.version order by x.version limit 1) c
   where p.n < $4 and (p.n = 1 or p.bytes <= $5))
 select list_id, $1::text, $2::text, version, changed_at, action, actor, request_id, operation_id, forced, gaps, delta from page order by n
