@@ -285,7 +285,8 @@ update preferences p set position = n.rn from n where p.id = n.id and p.position
 
 -- name: chunkclean
 -- $1 type, $2 id, $3 locked lists, $4 their gaps, $5 actor, $6 operation, $7 reorder: item, head and history of every list in one
--- statement. The delta is put together as text: one parse costs less than the jsonb functions for each of its parts.
+-- statement. The delta is put together as text: one parse costs less than the jsonb functions for each of its parts, and what
+-- is the same in all of them is spelled once. Orders are counted by a comparison of positions, which seldom needs the ids.
 with del as (
   delete from preferences p using unnest($3::bigint[], $4::boolean[]) v(list_id, gaps)
   where p.list_id = v.list_id and p.entity_id = $2 and p.entity_type || '' = $1
@@ -299,9 +300,10 @@ h as (
 c as (
   insert into changes (list_id, version, changed_at, action, actor, operation_id, gaps, delta)
   select list_id, version, updated_at, 'clean', $5, $6, gaps,
-    ('{"removed":[{"entityType":' || to_json($1) || ',"entityId":' || to_json($2) || ',"id":"' || id || '","attributes":' || attributes
+    ((select '{"removed":[{"entityType":' || to_json($1) || ',"entityId":' || to_json($2) || ',"id":"') || id || '","attributes":' || attributes
     || ',"order":' || case when shown_gaps then position else (
-        select count(*) from preferences q where q.list_id = h.list_id and (q.position, q.id) <= (h.position, h.id)) end || '}]'
+        select count(*) from preferences q
+        where q.list_id = h.list_id and q.position <= h.position and (q.position < h.position or q.id <= h.id)) end || '}]'
     || case when shown_gaps and $7 then ',"updated":'::text || (
         select coalesce(jsonb_agg(jsonb_build_object('entityId', e, 'order', jsonb_build_array(position, rank)))
           filter (where position <> rank), '[]')
