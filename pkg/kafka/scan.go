@@ -10,37 +10,6 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 )
 
-// Offsets are places in the partitions of a topic.
-type Offsets map[int]int64
-
-// ErrNoTopic says that the brokers do not know a topic.
-var ErrNoTopic = errors.New("the brokers do not know the topic")
-
-// Bounds returns where the log of each partition of a topic begins and ends now.
-func (c *Client) Bounds(ctx context.Context, topic string) (first, end Offsets, err error) {
-	counts, err := c.partitions(ctx, topic)
-	if err != nil {
-		return nil, nil, fmt.Errorf("look up topic %s: %w", topic, err)
-	}
-	n, known := counts[topic]
-	if !known {
-		return nil, nil, fmt.Errorf("look up topic %s: %w", topic, ErrNoTopic)
-	}
-	first, end = Offsets{}, Offsets{}
-	for p := range n {
-		for retry := 1; ; retry++ { // leaders move
-			first[p], end[p], err = c.bounds(ctx, topicPartition{topic, p})
-			if err == nil || retry > scanRetries || !fetchBackoff.wait(ctx, retry) {
-				break
-			}
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("look up %s/%d: %w", topic, p, err)
-		}
-	}
-	return first, end, nil
-}
-
 // Scan calls fn with the records of a topic up to where it ends when the scan
 // begins, partition by partition, each in the order of its log. It begins at the
 // offsets in from; where a partition has none there, or one that the log no
@@ -92,27 +61,3 @@ func (c *Client) scan(ctx context.Context, at topicPartition, next, end int64, f
 
 // scanRetries is how often a scan asks again for what a broker could not give.
 const scanRetries = 5
-
-// bounds asks where the log of a partition begins and ends.
-func (c *Client) bounds(ctx context.Context, at topicPartition) (first, last int64, err error) {
-	r, err := c.requests(requestTimeout).ListOffsets(ctx, &kafkago.ListOffsetsRequest{
-		Topics: map[string][]kafkago.OffsetRequest{
-			at.topic: {kafkago.FirstOffsetOf(at.partition), kafkago.LastOffsetOf(at.partition)},
-		},
-	})
-	if err != nil {
-		return 0, 0, errors.Join(errNoBounds, err)
-	}
-	for _, p := range r.Topics[at.topic] {
-		if p.Partition != at.partition {
-			continue
-		}
-		if p.Error != nil {
-			return 0, 0, errors.Join(errNoBounds, p.Error)
-		}
-		return p.FirstOffset, p.LastOffset, nil
-	}
-	return 0, 0, errNoBounds
-}
-
-var errNoBounds = errors.New("the broker does not say where the log begins and ends")

@@ -209,6 +209,18 @@ func scansTopics(t *testing.T, b Broker) {
 	deleteRecords(t, b, topic, 30)
 	require.Equal(t, int(end[0])-30+1, scan(kafka.Offsets{0: 7, 1: end[1], 2: end[2] - 1}), "what the log no longer has is passed over")
 
+	since, err := c.Since(t.Context(), topic, time.Now().Add(-time.Hour))
+	require.NoError(t, err)
+	first, end, err = c.Bounds(t.Context(), topic)
+	require.NoError(t, err)
+	require.Equal(t, first, since)
+	since, err = c.Since(t.Context(), topic, time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, end, since)
+	committed, err := c.Committed(t.Context(), Name("group"), topic)
+	require.NoError(t, err)
+	require.Empty(t, committed)
+
 	stop := errors.New("enough")
 	require.ErrorIs(t, c.Scan(t.Context(), topic, nil, func(kafka.Record) error { return stop }), stop)
 	require.ErrorIs(t, c.Scan(t.Context(), Name("topic"), nil, func(kafka.Record) error { return nil }), kafka.ErrNoTopic)

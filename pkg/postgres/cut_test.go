@@ -124,6 +124,7 @@ func TestADeletionWhoseCommitIsLostIsDoneOnceWhenItComesAgain(t *testing.T) {
 			require.True(t, w.Fired())
 			require.Equal(t, 2, h.version(t))
 			require.Len(t, h.cleaned(t), 1)
+			h.published(t)
 			require.Empty(t, h.broken(t))
 		})
 	}

@@ -247,5 +247,6 @@ func TestADeadLetterThatIsSentAgainIsApplied(t *testing.T) {
 	}
 	require.Empty(t, h.shown(t, "u"))
 	require.Len(t, h.cleaned(t), 1)
+	h.published(t)
 	require.Empty(t, h.broken(t))
 }

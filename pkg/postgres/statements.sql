@@ -226,7 +226,7 @@ values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10)
 insert into deleted_entities as d (entity_type, entity_id, deleted, state_at, source) select $1, $2, $3, $4, $5
 where not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8 and outcome not in ('dead_lettered', 'discarded'))
 on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, state_at = excluded.state_at, source = excluded.source,
-  cleaned_at = case when d.deleted and excluded.deleted then d.cleaned_at end
+  cleaned_at = case when d.deleted and excluded.deleted then d.cleaned_at end, recorded_at = now()
 where d.state_at < excluded.state_at or d.state_at = excluded.state_at
   and (not excluded.deleted or not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8))
 

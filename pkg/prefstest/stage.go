@@ -237,12 +237,12 @@ func (s *Stage) Topic(tb testing.TB, topic string) []*kgo.Record {
 }
 
 // delivered is what a consumer of our topics sees.
-func (s *Stage) delivered(tb testing.TB) []verify.Delivered {
+func (s *Stage) delivered(tb testing.TB) verify.Records {
 	tb.Helper()
-	var out []verify.Delivered
+	var out verify.Records
 	for _, topic := range []string{Updates, Cleaned} {
 		for _, r := range s.Topic(tb, topic) {
-			d := verify.Delivered{Topic: topic, Partition: int(r.Partition), Offset: r.Offset, Key: string(r.Key), Value: r.Value}
+			d := verify.Delivered{Topic: topic, Partition: int(r.Partition), Offset: r.Offset, Key: string(r.Key), Value: r.Value, Time: r.Timestamp}
 			for _, h := range r.Headers {
 				if h.Key == "ce_id" {
 					id, err := uuid.Parse(string(h.Value))
@@ -263,10 +263,12 @@ func (s *Stage) Settle(tb testing.TB) verify.Report {
 	tb.Helper()
 	var findings []verify.Finding
 	Eventually(tb, Patience, "all events arrive and no work is left", func() bool {
-		findings = s.report(tb, verify.Quiet).Findings
+		findings = s.report(tb, func(ctx context.Context, src verify.Source) (verify.Report, error) {
+			return verify.Quiet(ctx, src, 0)
+		}).Findings
 		seen := s.delivered(tb)
 		findings = append(findings, s.report(tb, func(ctx context.Context, src verify.Source) (verify.Report, error) {
-			return verify.Delivery(ctx, src, seen)
+			return verify.Delivery(ctx, src, seen, verify.AtOnce)
 		}).Findings...)
 		return len(findings) == 0 || tb.Failed()
 	})

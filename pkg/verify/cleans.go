@@ -2,129 +2,135 @@ package verify
 
 import (
 	"cmp"
+	"context"
 	"fmt"
-	"maps"
+	"iter"
 	"slices"
+	"time"
 
 	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
-// announcement is all that is known about one clean.
-type announcement struct {
-	clean
-	parts     []events.Cleaned
-	changes   []CleanChange
-	operation *CleanOperation
-}
-
-// announced is I6: the parts of preferences.cleaned of a cause and an entity
-// name exactly the lists that the history says it cleaned, and exactly one of
-// them is final, once it has ended.
-func (r *Report) announced(operations []CleanOperation, changes []CleanChange, l ledger) {
-	all := map[clean]*announcement{}
-	of := func(c clean) *announcement {
-		if all[c] == nil {
-			all[c] = &announcement{clean: c, parts: l.parts[c]}
+// announced is the other half of I6: the parts of a clean are numbered and
+// counted without a hole, and exactly one of them is final, once it has ended.
+// Parts and operations come in the order of their cleans and are merged.
+func (r *Report) announced(ctx context.Context, src Source, kept time.Time) error {
+	parts, stop := pulled(src.Parts(ctx), "parts of cleans")
+	defer stop()
+	operations, stop := pulled(src.CleanOperations(ctx), "operations")
+	defer stop()
+	for parts.more || operations.more {
+		a := announcement{clean: earlier(parts, operations), complete: kept}
+		for operations.more && operations.head.Clean == a.clean {
+			o := operations.head
+			a.operation = &o
+			operations.next()
 		}
-		return all[c]
+		for parts.more && cleanOf(parts.head) == a.clean {
+			r.Events++
+			r.part(&a, parts.head)
+			parts.next()
+		}
+		r.Cleans++
+		r.ended(&a)
 	}
-	for c := range l.parts {
-		of(c)
-	}
-	for _, c := range changes {
-		a := of(clean{c.Cause, c.Entity})
-		a.changes = append(a.changes, c)
-	}
-	for _, o := range operations {
-		of(clean{o.Cause, o.Entity}).operation = &o
-	}
-	r.Cleans = len(all)
-	for _, c := range slices.SortedFunc(maps.Keys(all), func(a, b clean) int { return cmp.Compare(a.String(), b.String()) }) {
-		r.announcement(all[c], l)
-	}
+	return cmp.Or(parts.err, operations.err)
 }
 
-func (r *Report) announcement(a *announcement, l ledger) {
-	lost := slices.DeleteFunc(slices.Clone(a.changes), func(c CleanChange) bool { return !l.lacks(c.ListID, c.Version, c.Time) })
-	o := a.operation
+// earlier is the clean that comes next.
+func earlier(parts *stream[events.Cleaned], operations *stream[CleanOperation]) Clean {
 	switch {
-	case len(a.parts) > 0:
-		r.parts(a, l)
-		r.ending(a)
-		r.named(a, lost, l)
-	case len(lost) > 0:
-		r.add("I6", a.String(), "cleaned %d lists and never said so", len(lost))
-	case o != nil && !o.Open && l.unpruned(o.Created):
-		r.add("I6", a.String(), "ended and never said so")
+	case !operations.more:
+		return cleanOf(parts.head)
+	case !parts.more || operations.head.compare(cleanOf(parts.head)) < 0:
+		return operations.head.Clean
+	default:
+		return cleanOf(parts.head)
 	}
 }
 
-// parts checks that they are numbered and counted without a hole.
-func (r *Report) parts(a *announcement, l ledger) {
-	number, deleted := 0, int64(0)
-	if first := a.parts[0]; l.since.IsZero() { // those before it may have been pruned
-		number, deleted = first.Part-1, first.TotalDeleted-int64(len(first.Lists))
-	}
-	for _, p := range a.parts {
-		number, deleted = number+1, deleted+int64(len(p.Lists))
-		if p.Part != number {
-			r.add("I6", a.String(), "has part %d where %d belongs", p.Part, number)
-		}
-		if p.TotalDeleted != deleted {
-			r.add("I6", a.String(), "counts %d items up to part %d where %d belong", p.TotalDeleted, p.Part, deleted)
-		}
-		for _, l := range p.Lists {
-			if !slices.Contains(p.AffectedUsers, l.UserID) {
-				r.add("I6", a.String(), "names list %d in part %d and not its user", l.ListID, p.Part)
-			}
-		}
+func (c Clean) compare(other Clean) int {
+	return cmp.Or(cmp.Compare(c.Cause, other.Cause), cmp.Compare(c.Entity.Type, other.Entity.Type), cmp.Compare(c.Entity.ID, other.Entity.ID))
+}
+
+func cleanOf(p events.Cleaned) Clean {
+	return Clean{p.Cause, preferences.Entity{Type: p.EntityType, ID: p.EntityID}}
+}
+
+// announcement is what has been read of one clean.
+type announcement struct {
+	clean     Clean
+	complete  time.Time // from then on nothing was pruned
+	operation *CleanOperation
+	last      *events.Cleaned
+	finals    int
+}
+
+// part checks one part against the one before it.
+func (r *Report) part(a *announcement, p events.Cleaned) {
+	number, deleted := 1, int64(len(p.Lists))
+	switch {
+	case a.last != nil:
+		number, deleted = a.last.Part+1, a.last.TotalDeleted+deleted
+	case a.operation == nil || !unpruned(a.operation.Created, a.complete): // those before it may have been pruned
 		number, deleted = p.Part, p.TotalDeleted
 	}
-}
-
-// ending checks that a clean has one end, the last part, and says how it ended.
-func (r *Report) ending(a *announcement) {
-	finals, o, last := 0, a.operation, a.parts[len(a.parts)-1]
-	for _, p := range a.parts {
-		if p.Final {
-			finals++
+	if p.Part != number {
+		r.add("I6", a.clean.String(), "has part %d where %d belongs", p.Part, number)
+	}
+	if p.TotalDeleted != deleted {
+		r.add("I6", a.clean.String(), "counts %d items up to part %d where %d belong", p.TotalDeleted, p.Part, deleted)
+	}
+	for _, l := range p.Lists {
+		if !slices.Contains(p.AffectedUsers, l.UserID) {
+			r.add("I6", a.clean.String(), "names list %d in part %d and not its user", l.ListID, p.Part)
 		}
 	}
-	want := 1
+	if p.Final {
+		a.finals++
+	}
+	a.last = &p
+}
+
+// ended checks that a clean has one end, the last part, and says how it ended.
+func (r *Report) ended(a *announcement) {
+	o, last, want := a.operation, a.last, 1
 	if o != nil && o.Open {
 		want = 0
 	}
 	switch {
-	case finals != want:
-		r.add("I6", a.String(), "has %d final parts where %d belong", finals, want)
+	case last == nil && want == 1 && unpruned(o.Created, a.complete):
+		r.add("I6", a.clean.String(), "ended and never said so")
+	case last == nil:
+	case a.finals != want:
+		r.add("I6", a.clean.String(), "has %d final parts where %d belong", a.finals, want)
 	case want == 1 && !last.Final:
-		r.add("I6", a.String(), "goes on after its final part")
+		r.add("I6", a.clean.String(), "goes on after its final part")
 	case want == 1 && o != nil && last.Complete == o.Failed:
-		r.add("I6", a.String(), "says that complete is %t", last.Complete)
+		r.add("I6", a.clean.String(), "says that complete is %t", last.Complete)
 	}
 }
 
-// named checks that the parts name what was cleaned, each once. What is lost
-// was cleaned and is named by no event. What was erased since has no history.
-func (r *Report) named(a *announcement, lost []CleanChange, l ledger) {
-	left := map[string]bool{}
-	for _, c := range a.changes {
-		left[version(c.UserID, c.ListID, c.Version)] = true
-	}
-	for _, p := range a.parts {
-		for _, t := range p.Lists {
-			name := version(t.UserID, t.ListID, t.Version)
-			if !left[name] && !l.erased[t.ListID] {
-				r.add("I6", a.String(), "names %s, which it did not make, or named before", name)
-			}
-			delete(left, name)
-		}
-	}
-	for _, c := range lost {
-		r.add("I6", a.String(), "does not name %s", version(c.UserID, c.ListID, c.Version))
-	}
+// stream is a sequence that is read one by one.
+type stream[T any] struct {
+	head T
+	more bool
+	err  error
+	what string
+	pull func() (T, error, bool)
 }
 
-func version(user string, list, version int64) string {
-	return fmt.Sprintf("version %d of list %d of %s", version, list, user)
+func pulled[T any](all iter.Seq2[T, error], what string) (s *stream[T], stop func()) {
+	pull, stop := iter.Pull2(all)
+	s = &stream[T]{pull: pull, what: what}
+	s.next()
+	return s, stop
+}
+
+func (s *stream[T]) next() {
+	var err error
+	if s.head, err, s.more = s.pull(); err != nil {
+		s.more, s.err = false, fmt.Errorf("verify %s: %w", s.what, err)
+	}
 }

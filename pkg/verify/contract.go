@@ -9,12 +9,12 @@ import (
 
 // Contract checks that every event in the outbox is what its schema says.
 func Contract(ctx context.Context, src Source) (Report, error) {
-	rows, err := src.Outbox(ctx)
-	if err != nil {
-		return Report{}, fmt.Errorf("verify outbox: %w", err)
-	}
-	r := Report{Events: len(rows)}
-	for _, row := range rows {
+	var r Report
+	for row, err := range src.Outbox(ctx) {
+		if err != nil {
+			return r, fmt.Errorf("verify outbox: %w", err)
+		}
+		r.Events++
 		if err := events.Validate(row.Type, events.SchemaVersion, row.Payload); err != nil {
 			r.add("contract", "event "+row.EventID.String(), "is not as its schema says: %v", err)
 		}

@@ -2,7 +2,9 @@ package verify_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -29,19 +31,19 @@ func TestMissingAnnouncementsAreFound(t *testing.T) {
 	check(t, map[string]row{
 		"a version without an event": {lose(1), []string{"I4 list 1: has version 2 without an event"}},
 		"the last version without an event, where the first row is gone too": {
-			lose(4, 0), []string{"I4 list 1: has version 4 without an event"},
+			func(w *world) { lose(4)(w); w.prune(1) }, []string{"I4 list 1: has version 4 without an event"},
 		},
-		"a clean without parts": {lose(3, 2), []string{e1 + "cleaned 1 lists and never said so"}},
+		"a clean without parts": {lose(3, 2), []string{e1 + "does not name version 3 of list 1 of u", e1 + "ended and never said so"}},
 		"a clean of nothing without parts": {
 			func(w *world) {
-				w.operations = append(w.operations, verify.CleanOperation{Cause: "event:e2", Entity: account, Created: at(9)})
+				w.operations = append(w.operations, verify.CleanOperation{Clean: e2, Created: at(9)})
 			},
 			[]string{"I6 event:e2 of account x: ended and never said so"},
 		},
 		"no final part": {lose(3), []string{e1 + "has 0 final parts where 1 belong"}},
 		"a part is missing": {lose(2), []string{
-			e1 + "has part 2 where 1 belongs", e1 + "counts 1 items up to part 2 where 0 belong",
 			e1 + "does not name version 3 of list 1 of u",
+			e1 + "has part 2 where 1 belongs", e1 + "counts 1 items up to part 2 where 0 belong",
 		}},
 		"two final parts": {part(2, func(p *events.Cleaned) { p.Final = true }), []string{e1 + "has 2 final parts where 1 belong"}},
 		"a part after the final one": {
@@ -71,20 +73,18 @@ func TestMissingAnnouncementsAreFound(t *testing.T) {
 			[]string{e1 + "names version 3 of list 1 of u, which it did not make, or named before"},
 		},
 		"a list that was not cleaned is named": {
-			func(w *world) { w.cleans = nil },
+			func(w *world) { w.lists[0].Changes[2].Action = "replace" },
 			[]string{e1 + "names version 3 of list 1 of u, which it did not make, or named before"},
 		},
-		"a list that was cleaned and erased is named": {
-			func(w *world) {
-				w.lists, w.cleans = nil, nil
-				w.emit(events.PreferencesErased, "updates", "u", 0, 9, events.Erased{UserID: "u", Lists: []events.ErasedList{{Domain: "accounts", ListID: 1}}})
-			},
-			[]string{},
-		},
+		"a list that was cleaned and erased is named": {func(w *world) { w.lists = nil }, []string{}},
 		"the parts of one entity do not stand for another": {
-			func(w *world) { w.operations[0].Entity.ID, w.cleans[0].Entity.ID = "y", "y" },
+			func(w *world) {
+				w.operations[0].Entity.ID = "y"
+				part(2, func(p *events.Cleaned) { p.EntityID = "z" })(w)
+				part(3, func(p *events.Cleaned) { p.EntityID = "z" })(w)
+			},
 			[]string{
-				e1 + "names version 3 of list 1 of u, which it did not make, or named before",
+				"I6 event:e1 of account z: names version 3 of list 1 of u, which it did not make, or named before",
 				"I6 event:e1 of account y: ended and never said so",
 			},
 		},
@@ -105,6 +105,7 @@ func TestHalfDoneAndOpenWorkIsFound(t *testing.T) {
 		"open operations":   {func(w *world) { w.work.Operations = 2 }, []string{"I9 open operations: 2 are left"}},
 		"failed operations": {func(w *world) { w.work.Failed = 1 }, []string{"I9 failed operations: 1 are left"}},
 		"quarantine":        {func(w *world) { w.work.Quarantined = 3 }, []string{"I9 quarantined events: 3 are left"}},
+		"a relay is behind": {func(w *world) { w.work.Unpublished = 4 }, []string{"I9 unpublished events: 4 are left"}},
 	})
 }
 
@@ -113,27 +114,27 @@ func TestBrokenDeliveryIsFound(t *testing.T) {
 	check(t, map[string]row{
 		"an event never arrived": {
 			func(w *world) { w.seen = without(w.seen, 0) },
-			[]string{"I4 outbox: 1 of 5 rows never arrived: 1 (preferences.updated of u)"},
+			[]string{"I4 outbox row 1: never arrived: preferences.updated of list 1"},
 		},
 		"an event that nobody wrote": {
-			func(w *world) { w.seen = append(w.seen, verify.Delivered{Topic: "updates", Offset: 9}) },
+			func(w *world) { w.seen = append(w.seen, verify.Delivered{Topic: "updates", Offset: 9, Time: at(9)}) },
 			[]string{"I4 event ID at updates/0@9: is not what the outbox holds"},
 		},
 		"another key": {
 			func(w *world) { w.seen[4].Key = "v" },
-			[]string{"I4 event ID at updates/0@5: is not what the outbox holds", "I4 outbox: 1 of 5 rows never arrived: 5 (preferences.updated of u)"},
+			[]string{"I4 event ID at updates/0@5: is not what the outbox holds", "I4 outbox row 5: never arrived: preferences.updated of list 1"},
 		},
 		"another value": {
 			func(w *world) { w.seen[4].Value = []byte("{}") },
-			[]string{"I4 event ID at updates/0@5: is not what the outbox holds", "I4 outbox: 1 of 5 rows never arrived: 5 (preferences.updated of u)"},
+			[]string{"I4 event ID at updates/0@5: is not what the outbox holds", "I4 outbox row 5: never arrived: preferences.updated of list 1"},
 		},
 		"an event overtook another": {
 			func(w *world) { w.seen[0], w.seen[1] = w.seen[1], w.seen[0] },
-			[]string{"I5 event ID at updates/0@1: comes after event ID of list 1, which was committed later"},
+			[]string{"I5 event ID at updates/0@1: comes after row 2 of list 1, which was committed later"},
 		},
 		"the parts of a clean are out of order": {
 			func(w *world) { w.seen[2], w.seen[3] = w.seen[3], w.seen[2] },
-			[]string{"I5 event ID at cleans/0@3: comes after event ID of preferences.cleaned of x by event:e1, which was committed later"},
+			[]string{"I5 event ID at cleans/0@3: comes after row 4 of preferences.cleaned of x by event:e1, which was committed later"},
 		},
 		"an event came to another partition the second time": {
 			func(w *world) {
@@ -155,27 +156,83 @@ func TestBrokenDeliveryIsFound(t *testing.T) {
 	})
 }
 
+func TestWhatTheSourceCannotKnowIsNoFinding(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*world){
+		"a record whose event was pruned":         func(w *world) { w.outbox, w.kept = w.outbox[1:], at(1) },
+		"a record of whom nobody knows the past":  func(w *world) { w.outbox, w.kept = w.outbox[1:], time.Time{} },
+		"a record that is younger than the look":  func(w *world) { w.outbox, w.seen[4].Late, w.lists = w.outbox[:4], true, nil },
+		"an event that the relay has not come to": func(w *world) { w.outbox[4].Waiting, w.seen = true, w.seen[:4] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := sound()
+			change(w)
+			require.Empty(t, w.findings(t))
+		})
+	}
+}
+
+// However few events are held at a time, all are looked at, and all that is in
+// order with one is looked at together.
+func TestDeliveryIsCheckedInSlices(t *testing.T) {
+	t.Parallel()
+	w := &world{kept: at(0)}
+	const users = 50
+	for version := int64(1); version <= 3; version++ {
+		for u := range users {
+			w.emit(events.PreferencesUpdated, "updates", fmt.Sprint("u", u), version, 0, events.Updated{ListID: int64(u + 1), Version: version})
+		}
+	}
+	last := len(w.seen) - 1
+	w.seen[last-users], w.seen[last] = w.seen[last], w.seen[last-users] // of the last user
+	w.seen = without(w.seen, 7)
+	for _, atOnce := range []int{3, 20, verify.AtOnce} {
+		report, err := verify.Delivery(t.Context(), w, w, atOnce)
+		require.NoError(t, err)
+		require.Equal(t, 3*users, report.Events)
+		require.Equal(t, 3*users-1, report.Delivered)
+		require.Equal(t, map[string]int{"I4": 1, "I5": 1}, report.Broken, atOnce)
+	}
+}
+
+func TestAReportKeepsTheFirstFindingsAndCountsAll(t *testing.T) {
+	t.Parallel()
+	w := sound()
+	w.seen = nil
+	for range 2 * verify.MostFindings {
+		w.emit(events.PreferencesUpdated, "updates", "v", 1, 0, events.Updated{ListID: 2, Version: 1})
+	}
+	w.seen = nil
+	report, err := verify.Delivery(t.Context(), w, w, verify.AtOnce)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"I4": 2*verify.MostFindings + 5, "I5": 2*verify.MostFindings - 1}, report.Broken)
+	require.Len(t, report.Findings, 2*verify.MostFindings)
+
+	var both verify.Report
+	both.Add(report)
+	both.Add(verify.Report{Lists: 3, Broken: map[string]int{"I1": 1}, Findings: []verify.Finding{{Invariant: "I1"}}})
+	require.Equal(t, 3, both.Lists)
+	require.Len(t, both.Findings, 2*verify.MostFindings+1)
+	require.Equal(t, map[string]int{"I1": 1, "I4": 2*verify.MostFindings + 5, "I5": 2*verify.MostFindings - 1}, both.Broken)
+}
+
 func TestASourceThatFailsIsNoSoundWorld(t *testing.T) {
 	t.Parallel()
-	checks := map[string]func(context.Context, verify.Source) (verify.Report, error){
-		"lists": verify.Database, "tombstones": verify.Database, "cleans": verify.Database, "operations": verify.Database,
-		"outbox": verify.Database, "effects": verify.Quiet, "open work": verify.Quiet,
-	}
-	for method, fn := range checks {
+	quiet := func(ctx context.Context, src verify.Source) (verify.Report, error) { return verify.Quiet(ctx, src, 0) }
+	for method, fn := range map[string]func(context.Context, verify.Source) (verify.Report, error){
+		"kept": verify.Database, "lists": verify.Database, "twins": verify.Database, "tombstones": verify.Database, "parts": verify.Database,
+		"operations": verify.Database, "outbox": verify.Contract, "effects": quiet, "open work": quiet,
+	} {
 		w := sound()
 		w.away = method
 		_, err := fn(t.Context(), w)
 		require.ErrorIs(t, err, errAway, method)
 	}
-	w := sound()
-	w.away = "outbox"
-	_, err := verify.Delivery(t.Context(), w, w.seen)
-	require.ErrorIs(t, err, errAway)
-
-	for _, i := range []int{0, 2} {
-		w = sound()
-		w.outbox[i].Payload = []byte("{")
-		_, err = verify.Database(t.Context(), w)
-		require.ErrorContains(t, err, "outbox row")
+	for _, method := range []string{"kept", "outbox", "topics"} {
+		w := sound()
+		w.away = method
+		_, err := verify.Delivery(t.Context(), w, w, verify.AtOnce)
+		require.ErrorIs(t, err, errAway, method)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/google/uuid"
+
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -126,16 +128,40 @@ func (r *Report) balance(h History) {
 	}
 }
 
-// tags is I10: two lists never share a tag, nor do two items.
-func (r *Report) tags(l preferences.List, seen map[string]string) {
-	claim := func(tag, name string) {
-		if other, taken := seen[tag]; taken {
-			r.add("I10", name, "shares its tag with %s", other)
-		}
-		seen[tag] = name
+// tags are those that may not be given out again. Two items can only share one
+// if they share their id, which is why the rest need not be remembered.
+type tags struct {
+	twins map[uuid.UUID]bool
+	taken map[string]string // of the twins, by which item
+	last  string            // of the list before: they come in the order of their ids
+}
+
+func newTags(twins []uuid.UUID) *tags {
+	t := &tags{twins: map[uuid.UUID]bool{}, taken: map[string]string{}}
+	for _, id := range twins {
+		t.twins[id] = true
 	}
-	claim(l.ETag(), subject(l.ID))
+	return t
+}
+
+// tags is I10: two lists never share a tag, nor do two items.
+func (r *Report) tags(l preferences.List, t *tags) {
+	if l.ETag() == t.last {
+		r.add("I10", subject(l.ID), "shares its tag with another list")
+	}
+	t.last = l.ETag()
+	here := map[string]bool{t.last: true}
 	for _, it := range l.Items {
-		claim(it.ETag(), "item "+it.ID.String())
+		name, tag := "item "+it.ID.String(), it.ETag()
+		other, taken := t.taken[tag]
+		switch {
+		case taken:
+			r.add("I10", name, "shares its tag with %s", other)
+		case here[tag]:
+			r.add("I10", name, "shares its tag within list %d", l.ID)
+		case t.twins[it.ID]:
+			t.taken[tag] = name
+		}
+		here[tag] = true
 	}
 }

@@ -2,8 +2,11 @@ package verify_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/events"
@@ -26,10 +29,10 @@ func without[T any](s []T, i int) []T { return append(append([]T{}, s[:i]...), s
 func TestWhatIsPrunedOrUnderWayIsNoFinding(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*world){
-		"nothing is pruned but the oldest events": func(w *world) { w.outbox, w.seen = w.outbox[1:], w.seen[1:] },
-		"a part of a clean is pruned":             func(w *world) { w.outbox, w.seen = w.outbox[3:], w.seen[3:] },
-		"all of a clean is pruned":                func(w *world) { w.outbox, w.seen = w.outbox[4:], w.seen[4:] },
-		"everything is pruned":                    func(w *world) { w.outbox, w.seen = nil, nil },
+		"nothing is pruned but the oldest events": func(w *world) { w.prune(1) },
+		"a part of a clean is pruned":             func(w *world) { w.prune(3) },
+		"all of a clean is pruned":                func(w *world) { w.prune(4) },
+		"everything is pruned":                    func(w *world) { w.prune(5) },
 		"the history is pruned":                   func(w *world) { w.lists[0].Changes = w.lists[0].Changes[2:] },
 		"a clean goes on": func(w *world) {
 			w.outbox, w.seen = without(w.outbox, 3), without(w.seen, 3)
@@ -41,13 +44,13 @@ func TestWhatIsPrunedOrUnderWayIsNoFinding(t *testing.T) {
 			w.operations[0].Failed = true
 		},
 		"a clean began without parts": func(w *world) {
-			w.operations = append(w.operations, verify.CleanOperation{Cause: "event:e2", Entity: account, Open: true, Created: at(9)})
+			w.operations = append(w.operations, verify.CleanOperation{Clean: e2, Open: true, Created: at(9)})
 		},
 		"an event waits in quarantine": func(w *world) {
 			w.outbox[4].Quarantined, w.seen = true, w.seen[:4]
 		},
 		"the first event waits in quarantine while others are pruned": func(w *world) {
-			w.outbox[0].Quarantined = true
+			w.outbox[0].Quarantined, w.kept = true, time.Time{}
 			w.outbox, w.seen = w.outbox[:1], nil
 		},
 		"a dead letter left a tombstone": func(w *world) {
@@ -185,6 +188,7 @@ func TestBrokenListsAreFound(t *testing.T) {
 		"two items share a tag": {
 			func(w *world) {
 				it := items(w)[0]
+				w.twins = []uuid.UUID{it.ID}
 				w.lists = append(w.lists, verify.History{
 					List: preferences.List{ID: 2, UserID: "v", Version: 1, UpdateTime: at(-1), Items: []preferences.Item{it}},
 					Changes: []verify.Change{{Version: 1, Time: at(-1), Delta: preferences.Delta{Added: []preferences.Record{{
@@ -194,9 +198,18 @@ func TestBrokenListsAreFound(t *testing.T) {
 			},
 			[]string{"I10 item ID: shares its tag with item ID"},
 		},
+		"an item stands in one list twice": {
+			func(w *world) {
+				w.lists = append(w.lists, verify.History{List: preferences.List{ID: 2, Version: 1, Items: slices.Repeat(items(w)[:1], 2)}})
+			},
+			[]string{
+				"I1 list 2: holds b twice", "I1 list 2: shows b as 1 where 2 belongs", "I3 list 2: has version 1 and no history",
+				"I10 item ID: shares its tag within list 2",
+			},
+		},
 		"two lists share a tag": {
 			func(w *world) { w.lists = append(w.lists, verify.History{List: preferences.List{}}, verify.History{}) },
-			[]string{"I10 list 0: shares its tag with list 0"},
+			[]string{"I10 list 0: shares its tag with another list"},
 		},
 	})
 }

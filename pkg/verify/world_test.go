@@ -1,10 +1,13 @@
 package verify_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,14 +21,15 @@ import (
 
 // world is what a Source shows, in memory.
 type world struct {
+	kept       time.Time
 	lists      []verify.History
+	twins      []uuid.UUID
 	tombstones []verify.Tombstone
-	cleans     []verify.CleanChange
 	operations []verify.CleanOperation
 	effects    []verify.Effect
 	outbox     []verify.OutboxRow
 	work       verify.OpenWork
-	seen       []verify.Delivered
+	seen       verify.Records
 	away       string // the method that fails
 }
 
@@ -38,42 +42,104 @@ func (w *world) fails(method string) error {
 	return nil
 }
 
-func (w *world) Lists(_ context.Context, fn func(verify.History) error) error {
-	for _, h := range w.lists {
-		if err := fn(h); err != nil {
-			return err
+// all streams what there is, and then the error if the method fails.
+func all[T any](w *world, method string, list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, v := range list {
+			if !yield(v, nil) {
+				return
+			}
+		}
+		if err := w.fails(method); err != nil {
+			var none T
+			yield(none, err)
 		}
 	}
-	return w.fails("lists")
 }
 
-func (w *world) Tombstones(context.Context) ([]verify.Tombstone, error) {
-	return w.tombstones, w.fails("tombstones")
+func (w *world) Kept(context.Context) (time.Time, error) { return w.kept, w.fails("kept") }
+
+func (w *world) Twins(context.Context) ([]uuid.UUID, error) { return w.twins, w.fails("twins") }
+
+// Lists takes what is told of them from the outbox.
+func (w *world) Lists(context.Context) iter.Seq2[verify.History, error] {
+	lists := slices.Clone(w.lists)
+	for i := range lists {
+		for _, row := range w.outbox {
+			if e := data[events.Updated](row); row.Type == events.PreferencesUpdated && e.ListID == lists[i].List.ID {
+				lists[i].Told = append(lists[i].Told, verify.Told{Version: e.Version, Quarantined: row.Quarantined})
+			}
+			if row.Type != events.PreferencesCleaned {
+				continue
+			}
+			part := data[events.Cleaned](row)
+			for _, l := range part.Lists {
+				if l.ListID == lists[i].List.ID {
+					lists[i].Told = append(lists[i].Told, verify.Told{Version: l.Version, Clean: cleanOf(part), Quarantined: row.Quarantined})
+				}
+			}
+		}
+	}
+	return all(w, "lists", lists)
 }
 
-func (w *world) Cleans(context.Context) ([]verify.CleanChange, error) {
-	return w.cleans, w.fails("cleans")
+func (w *world) Tombstones(context.Context) iter.Seq2[verify.Tombstone, error] {
+	return all(w, "tombstones", w.tombstones)
 }
 
-func (w *world) CleanOperations(context.Context) ([]verify.CleanOperation, error) {
-	return w.operations, w.fails("operations")
+func (w *world) Parts(context.Context) iter.Seq2[events.Cleaned, error] {
+	var parts []events.Cleaned
+	for _, row := range w.outbox {
+		if row.Type == events.PreferencesCleaned {
+			parts = append(parts, data[events.Cleaned](row))
+		}
+	}
+	slices.SortStableFunc(parts, func(a, b events.Cleaned) int { return cmp.Compare(cleanOf(a).String(), cleanOf(b).String()) })
+	return all(w, "parts", parts)
 }
 
-func (w *world) Effects(context.Context) ([]verify.Effect, error) {
-	return w.effects, w.fails("effects")
+func (w *world) CleanOperations(context.Context) iter.Seq2[verify.CleanOperation, error] {
+	return all(w, "operations", w.operations)
 }
 
-func (w *world) Outbox(context.Context) ([]verify.OutboxRow, error) {
-	return w.outbox, w.fails("outbox")
+func (w *world) Effects(context.Context, time.Duration) iter.Seq2[verify.Effect, error] {
+	return all(w, "effects", w.effects)
 }
 
-func (w *world) OpenWork(context.Context) (verify.OpenWork, error) {
+func (w *world) Outbox(context.Context) iter.Seq2[verify.OutboxRow, error] {
+	return all(w, "outbox", w.outbox)
+}
+
+func (w *world) OpenWork(context.Context, time.Duration) (verify.OpenWork, error) {
 	return w.work, w.fails("open work")
+}
+
+// Records fails like the rest of the world.
+func (w *world) Records(context.Context, time.Time) iter.Seq2[verify.Delivered, error] {
+	return all(w, "topics", w.seen)
+}
+
+func data[T any](row verify.OutboxRow) T {
+	var envelope struct{ Data T }
+	if err := json.Unmarshal(row.Payload, &envelope); err != nil {
+		panic(err)
+	}
+	return envelope.Data
+}
+
+func cleanOf(p events.Cleaned) verify.Clean {
+	return verify.Clean{Cause: p.Cause, Entity: preferences.Entity{Type: p.EntityType, ID: p.EntityID}}
+}
+
+// prune drops the oldest rows.
+func (w *world) prune(rows int) {
+	w.outbox, w.seen, w.kept = w.outbox[rows:], w.seen[rows:], time.Time{}
 }
 
 var (
 	start   = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	account = preferences.Entity{Type: "account", ID: "x"}
+	e2      = verify.Clean{Cause: "event:e2", Entity: account}
 )
 
 func at(minute int) time.Time { return start.Add(time.Duration(minute) * time.Minute) }
@@ -88,9 +154,12 @@ func (w *world) step(l preferences.List, action preferences.Action, minute int, 
 	if len(w.lists) == 0 {
 		w.lists = append(w.lists, verify.History{})
 	}
-	h := &w.lists[0]
+	h, actor := &w.lists[0], "u"
+	if action == preferences.ActionClean {
+		actor = "event:e1"
+	}
 	h.List = c.Next
-	h.Changes = append(h.Changes, verify.Change{Version: c.Next.Version, Time: at(minute), Action: string(action), Delta: c.Delta})
+	h.Changes = append(h.Changes, verify.Change{Version: c.Next.Version, Time: at(minute), Action: string(action), Actor: actor, Delta: c.Delta})
 	return c.Next
 }
 
@@ -102,7 +171,7 @@ func (w *world) emit(t events.Type, topic, key string, seq int64, minute int, da
 	}
 	row := verify.OutboxRow{ID: int64(len(w.outbox) + 1), EventID: id, Type: t, Topic: topic, Key: key, Sequence: seq, Payload: payload, Time: at(minute)}
 	w.outbox = append(w.outbox, row)
-	w.seen = append(w.seen, verify.Delivered{Topic: topic, Offset: row.ID, Key: key, EventID: id, Value: payload})
+	w.seen = append(w.seen, verify.Delivered{Topic: topic, Offset: row.ID, Key: key, EventID: id, Value: payload, Time: at(minute)})
 }
 
 func (w *world) updated(version int64, minute int) {
@@ -116,12 +185,9 @@ func (w *world) cleaned(minute int, part events.Cleaned) {
 
 // part rewrites the part of the clean in an outbox row.
 func (w *world) part(row int, change func(*events.Cleaned)) {
-	var envelope struct{ Data events.Cleaned }
-	if err := json.Unmarshal(w.outbox[row].Payload, &envelope); err != nil {
-		panic(err)
-	}
-	change(&envelope.Data)
-	payload, err := events.Encode(events.PreferencesCleaned, w.outbox[row].EventID, at(0), "/prefsd/test", envelope.Data)
+	part := data[events.Cleaned](w.outbox[row])
+	change(&part)
+	payload, err := events.Encode(events.PreferencesCleaned, w.outbox[row].EventID, at(0), "/prefsd/test", part)
 	if err != nil {
 		panic(err)
 	}
@@ -131,7 +197,7 @@ func (w *world) part(row int, change func(*events.Cleaned)) {
 // sound is a world in which every promise holds: a list is saved, moved,
 // cleaned in two parts and saved again.
 func sound() *world {
-	w := &world{}
+	w := &world{kept: at(0)}
 	l := preferences.List{ID: 1, UserID: "u", Domain: "accounts"}
 	l = w.step(l, preferences.ActionReplace, 0, "a", "x", "b")
 	l = w.step(l, preferences.ActionReplace, 1, "x", "b", "a")
@@ -145,8 +211,7 @@ func sound() *world {
 	})
 	w.cleaned(3, events.Cleaned{Part: 2, Final: true, Complete: true, TotalDeleted: 1})
 	w.updated(4, 4)
-	w.cleans = []verify.CleanChange{{Cause: "event:e1", UserID: "u", Entity: account, ListID: 1, Version: 3, Time: at(2)}}
-	w.operations = []verify.CleanOperation{{Cause: "event:e1", Entity: account, Created: at(2)}}
+	w.operations = []verify.CleanOperation{{Clean: verify.Clean{Cause: "event:e1", Entity: account}, Created: at(2)}}
 	w.effects = []verify.Effect{{Cause: "event:e1", Entity: account, Deletes: true, Cleans: true, Marked: true, Applied: true}}
 	return w
 }
@@ -160,8 +225,8 @@ func (w *world) findings(t *testing.T) []string {
 	out := []string{}
 	for _, check := range []func() (verify.Report, error){
 		func() (verify.Report, error) { return verify.Database(t.Context(), w) },
-		func() (verify.Report, error) { return verify.Quiet(t.Context(), w) },
-		func() (verify.Report, error) { return verify.Delivery(t.Context(), w, w.seen) },
+		func() (verify.Report, error) { return verify.Quiet(t.Context(), w, 0) },
+		func() (verify.Report, error) { return verify.Delivery(t.Context(), w, w, verify.AtOnce) },
 	} {
 		report, err := check()
 		require.NoError(t, err)

@@ -178,16 +178,16 @@ func headersOf(r kafka.Record) map[string]string {
 // delivered holds what arrived against the outbox.
 func (h *house) delivered(t *testing.T, out *reader) {
 	t.Helper()
-	var seen []verify.Delivered
+	var seen verify.Records
 	for _, topic := range []string{"preferences.events", "preferences.cleaned"} {
 		for _, r := range out.of(topic) {
 			id, err := uuid.Parse(headersOf(r)["ce_id"])
 			require.NoError(t, err)
-			seen = append(seen, verify.Delivered{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: string(r.Key), EventID: id, Value: r.Value})
+			seen = append(seen, verify.Delivered{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: string(r.Key), EventID: id, Value: r.Value, Time: r.Time})
 		}
 	}
 	require.NoError(t, h.store.Snapshot(t.Context(), func(src verify.Source) error {
-		report, err := verify.Delivery(t.Context(), src, seen)
+		report, err := verify.Delivery(t.Context(), src, seen, verify.AtOnce)
 		require.Empty(t, report.Findings)
 		return err
 	}))

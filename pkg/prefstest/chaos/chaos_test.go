@@ -176,14 +176,17 @@ func keepsEveryAcknowledged(t *testing.T, stage *prefstest.Stage, acks [][]ackno
 	t.Helper()
 	tags := map[acknowledged]bool{}
 	require.NoError(t, stage.Store.Snapshot(t.Context(), func(src verify.Source) error {
-		return src.Lists(t.Context(), func(h verify.History) error {
+		for h, err := range src.Lists(t.Context()) {
+			if err != nil {
+				return err
+			}
 			for _, c := range h.Changes {
 				l := h.List
 				l.Version, l.UpdateTime = c.Version, c.Time
 				tags[acknowledged{l.UserID, l.Version, l.ETag()}] = true
 			}
-			return nil
-		})
+		}
+		return nil
 	}))
 	lost := 0
 	for _, of := range acks {

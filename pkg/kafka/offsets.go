@@ -1,0 +1,133 @@
+package kafka
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// Offsets are places in the partitions of a topic.
+type Offsets map[int]int64
+
+// ErrNoTopic says that the brokers do not know a topic.
+var ErrNoTopic = errors.New("the brokers do not know the topic")
+
+// Bounds returns where the log of each partition of a topic begins and ends now.
+func (c *Client) Bounds(ctx context.Context, topic string) (first, end Offsets, err error) {
+	first, end = Offsets{}, Offsets{}
+	err = c.eachPartition(ctx, topic, func(at topicPartition) (err error) {
+		first[at.partition], end[at.partition], err = c.bounds(ctx, at)
+		return err
+	})
+	return first, end, err
+}
+
+// Since returns, of each partition of a topic, the first record that is no older
+// than that; where there is none, the end of the log.
+func (c *Client) Since(ctx context.Context, topic string, then time.Time) (Offsets, error) {
+	since := Offsets{}
+	err := c.eachPartition(ctx, topic, func(at topicPartition) error {
+		_, end, err := c.bounds(ctx, at) // first: what comes meanwhile is younger
+		if err != nil {
+			return err
+		}
+		p, err := c.listOffsets(ctx, at, kafkago.TimeOffsetOf(at.partition, then))
+		since[at.partition] = end
+		for offset := range p.Offsets {
+			if offset >= 0 {
+				since[at.partition] = offset
+			}
+		}
+		return err
+	})
+	return since, err
+}
+
+// Committed returns how far a group has come in a topic. Partitions in which it
+// has not committed anything are absent.
+func (c *Client) Committed(ctx context.Context, group, topic string) (Offsets, error) {
+	committed, ask := Offsets{}, []int{}
+	err := c.eachPartition(ctx, topic, func(at topicPartition) error {
+		ask = append(ask, at.partition)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.requests(requestTimeout).OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ask}})
+	if err = cmp.Or(err, errorOf(r)); err != nil {
+		return nil, fmt.Errorf("ask how far group %s is in %s: %w", group, topic, err)
+	}
+	for _, p := range r.Topics[topic] {
+		if p.Error != nil {
+			return nil, fmt.Errorf("ask how far group %s is in %s/%d: %w", group, topic, p.Partition, p.Error)
+		}
+		if p.CommittedOffset >= 0 {
+			committed[p.Partition] = p.CommittedOffset
+		}
+	}
+	return committed, nil
+}
+
+func errorOf(r *kafkago.OffsetFetchResponse) error {
+	if r == nil {
+		return nil
+	}
+	return r.Error
+}
+
+// eachPartition asks about every partition of a topic, again where its leader
+// moves.
+func (c *Client) eachPartition(ctx context.Context, topic string, ask func(topicPartition) error) error {
+	counts, err := c.partitions(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("look up topic %s: %w", topic, err)
+	}
+	n, known := counts[topic]
+	if !known {
+		return fmt.Errorf("look up topic %s: %w", topic, ErrNoTopic)
+	}
+	for p := range n {
+		for retry := 1; ; retry++ {
+			err = ask(topicPartition{topic, p})
+			if err == nil || retry > scanRetries || !fetchBackoff.wait(ctx, retry) {
+				break
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("look up %s/%d: %w", topic, p, err)
+		}
+	}
+	return nil
+}
+
+// bounds asks where the log of a partition begins and ends.
+func (c *Client) bounds(ctx context.Context, at topicPartition) (first, last int64, err error) {
+	p, err := c.listOffsets(ctx, at, kafkago.FirstOffsetOf(at.partition), kafkago.LastOffsetOf(at.partition))
+	return p.FirstOffset, p.LastOffset, err
+}
+
+func (c *Client) listOffsets(ctx context.Context, at topicPartition, ask ...kafkago.OffsetRequest) (kafkago.PartitionOffsets, error) {
+	r, err := c.requests(requestTimeout).ListOffsets(ctx, &kafkago.ListOffsetsRequest{
+		Topics: map[string][]kafkago.OffsetRequest{at.topic: ask},
+	})
+	if err != nil {
+		return kafkago.PartitionOffsets{}, errors.Join(errNoBounds, err)
+	}
+	for _, p := range r.Topics[at.topic] {
+		if p.Partition != at.partition {
+			continue
+		}
+		if p.Error != nil {
+			return p, errors.Join(errNoBounds, p.Error)
+		}
+		return p, nil
+	}
+	return kafkago.PartitionOffsets{}, errNoBounds
+}
+
+var errNoBounds = errors.New("the broker does not say where the log begins and ends")
