@@ -10,6 +10,7 @@ export type Attributes = Schemas["Attributes"];
 export type List = Schemas["List"];
 export type Preference = Schemas["Preference"];
 export type CreateRequest = Schemas["CreateRequest"];
+export type ReplaceItem = Schemas["ReplaceItem"];
 export type ReplaceRequest = Schemas["ReplaceRequest"];
 export type ReplaceResult = Schemas["ReplaceResult"];
 export type UpdateRequest = Schemas["UpdateRequest"];
