@@ -131,9 +131,9 @@ export class Model<E extends Entity> {
     return known;
   }
 
-  /** Nothing of what was sent has been made. */
-  unsent(): void {
-    if (this.draft) this.draft = { ...this.draft, sent: [] };
+  /** It was refused. */
+  unsent(sent: Sent): void {
+    if (this.draft) this.draft = { ...this.draft, sent: this.draft.sent.filter((s) => s.key !== sent.key) };
   }
 
   /**
@@ -191,7 +191,6 @@ export class Model<E extends Entity> {
     if (!theirs || !this.base || choice === "cancel") return;
     const mine = merge(this.entries, this.base.rows, theirs.rows);
     this.base = this.#reused(theirs);
-    this.unsent();
     if (choice === "mine") this.edit(mine);
     else this.draft = null;
   }

@@ -224,20 +224,17 @@ export class Store<E extends Entity> implements Preferences<E> {
       const { base, draft, conflict } = this.#model;
       if (!base || !draft || conflict) return;
       if (!this.#online) return this.#postpone();
-      const again = draft.sent.length > 0;
-      const { key, body, entries } = this.#model.outgoing(this.#options.domain, draft, base);
+      const sent = this.#model.outgoing(this.#options.domain, draft, base);
       this.#keepDraft();
       try {
-        this.#commit(await this.#api.replace(base.etag, key, body), entries, false);
-        this.#missed ||= again; // it may be the first answer once more, and the list have changed since
+        this.#commit(await this.#api.replace(base.etag, sent.key, sent.body), sent.entries, false);
+        this.#missed ||= draft.sent.includes(sent); // it may be the first answer once more, and the list have changed since
         return;
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        if (error.problem.status !== 412) {
-          if (error.passing) this.#postpone();
-          else this.#model.unsent();
-          throw error;
-        }
+        if (error.passing) this.#postpone();
+        else this.#model.unsent(sent);
+        if (error.problem.status !== 412) throw error;
         if (!(await this.#caughtUp(error))) return;
       }
     }
