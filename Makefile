@@ -151,11 +151,15 @@ CODEGEN         := $(BIN)/oapi-codegen-$(CODEGEN_VERSION)
 
 .PHONY: lint
 lint: $(GOLANGCI) $(CODEGEN) $(NODE_TOOLS)/ready ## Formatting, linters, vet, tidy modules, the description of the API and what is generated from it
-	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/lint $(GOLANGCI) $(CODEGEN) $(NESTED_MODULES)
+	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/lint $(GOLANGCI) $(CODEGEN) $(NODE_TOOLS) $(NESTED_MODULES)
 
 .PHONY: generate
 generate: $(CODEGEN) $(NODE_TOOLS)/ready ## Write anew what is generated from the description of the API
 	@PATH="$(NODE_PATHS):$$PATH" .ci/generate $(CODEGEN)
+
+.PHONY: web
+web: $(NODE_TOOLS)/ready ## Build the pages anew, into services/web/dist
+	@PATH="$(NODE_PATHS):$$PATH" .ci/web $(NODE_TOOLS)
 
 .PHONY: fmt
 fmt: $(GOLANGCI) ## Format the Go code and order its imports

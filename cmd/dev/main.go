@@ -10,7 +10,7 @@ import (
 	"github.com/prefsd/prefsd/services/dev"
 )
 
-const description = `Runs PostgreSQL, a broker, the api, the consumer and a demo owner of accounts, until Ctrl-C.
+const description = `Runs PostgreSQL, a broker, the api, the consumer, a demo owner of accounts and the pages for people, until Ctrl-C.
 
 PREFS_* variables that the api and the consumer read count here as well. Exit codes: 0 stopped as asked, 1 failed, 2 wrong flags or variables.`
 

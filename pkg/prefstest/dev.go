@@ -16,6 +16,7 @@ type Dev struct {
 	AdminURL         string   `json:"adminUrl"`
 	ConsumerAdminURL string   `json:"consumerAdminUrl"`
 	AccountsURL      string   `json:"accountsUrl"`
+	WebURL           string   `json:"webUrl"`
 	Brokers          []string `json:"brokers"`
 	DatabaseURL      string   `json:"databaseUrl"`
 	Tokens           struct{ Alice, Bob, System, Admin string }
@@ -26,7 +27,7 @@ func StartDev(tb testing.TB, dir string, args ...string) *Dev {
 	tb.Helper()
 	const free = "127.0.0.1:0"
 	args = append([]string{
-		"--dir", dir, "--api-addr", free, "--admin-addr", free, "--consumer-admin-addr", free, "--accounts-addr", free, "--kafka-addr", free,
+		"--dir", dir, "--api-addr", free, "--admin-addr", free, "--consumer-admin-addr", free, "--accounts-addr", free, "--web-addr", free, "--kafka-addr", free,
 	}, args...)
 	d := &Dev{Process: Start(tb, "dev", nil, args...)}
 	file := filepath.Join(dir, "dev.json")

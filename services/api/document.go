@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/labstack/echo/v4"
 
+	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/precondition"
 )
 
@@ -79,7 +80,7 @@ func (d *document) answer(c echo.Context) error {
 	readHeaders(c, d.tag, d.header)
 	h := c.Response().Header()
 	h[echo.HeaderContentType] = d.contentType
-	if d.packed == nil || !takesGzip(c.Request().Header) {
+	if d.packed == nil || !httpd.TakesGzip(c.Request().Header) {
 		return write(c, http.StatusOK, d.text())
 	}
 	h[echo.HeaderContentEncoding] = codingGzip

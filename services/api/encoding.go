@@ -10,6 +10,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/labstack/echo/v4"
 
+	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/precondition"
 )
 
@@ -44,7 +45,7 @@ func (s *sink) Write(p []byte) (int, error) {
 func send(c echo.Context, status int, contentType []string, body []byte) error {
 	h := c.Response().Header()
 	h[echo.HeaderContentType] = contentType
-	if len(body) >= worthwhile && status < http.StatusMultipleChoices && takesGzip(c.Request().Header) {
+	if len(body) >= worthwhile && status < http.StatusMultipleChoices && httpd.TakesGzip(c.Request().Header) {
 		return sendCompressed(c, status, body)
 	}
 	return write(c, status, body)
@@ -88,53 +89,8 @@ func isRead(method string) bool { return method == http.MethodGet || method == h
 // its compressed copy, if it holds that and could be sent that.
 func variant(c echo.Context, conditions precondition.Conditions, tag string) string {
 	packed := tag + precondition.GzipSuffix
-	if conditions.Excludes(packed) && takesGzip(c.Request().Header) {
+	if conditions.Excludes(packed) && httpd.TakesGzip(c.Request().Header) {
 		return packed
 	}
 	return tag
-}
-
-// takesGzip reads Accept-Encoding by RFC 9110 section 12.5.3: gzip must be named
-// or covered by an asterisk, and not be liked less than a plain body.
-func takesGzip(h http.Header) bool {
-	named, others, plain := -1.0, -1.0, -1.0
-	for _, line := range h[echo.HeaderAcceptEncoding] {
-		for element := range strings.SplitSeq(line, ",") {
-			coding, weight := weighed(element)
-			switch coding {
-			case "gzip", "x-gzip":
-				named = weight
-			case "identity":
-				plain = weight
-			case "*":
-				others = weight
-			}
-		}
-	}
-	if named < 0 {
-		named = others
-	}
-	return named > 0 && named >= plain
-}
-
-// weighed splits an element of a list into its value and its weight: 1 if none is
-// given, 0 if it cannot be read.
-func weighed(element string) (value string, weight float64) {
-	value, params, given := strings.Cut(element, ";")
-	value = strings.ToLower(strings.Trim(value, " \t"))
-	if !given {
-		return value, 1
-	}
-	for param := range strings.SplitSeq(params, ";") {
-		name, text, _ := strings.Cut(strings.Trim(param, " \t"), "=")
-		if !strings.EqualFold(name, "q") {
-			continue
-		}
-		q, err := strconv.ParseFloat(text, 64)
-		if err != nil || q < 0 || q > 1 {
-			return value, 0
-		}
-		return value, q
-	}
-	return value, 1
 }

@@ -23,7 +23,6 @@ var (
 
 // What is read from headers and parameters that others spell.
 var (
-	TakesGzip    = takesGzip
 	WantsProblem = wantsProblem
 	KnownFields  = knownFields
 )

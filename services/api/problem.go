@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
@@ -165,7 +166,7 @@ func wantsProblem(h http.Header) bool {
 	problem, plain := 0.0, 0.0
 	for _, line := range h[echo.HeaderAccept] {
 		for element := range strings.SplitSeq(line, ",") {
-			switch media, weight := weighed(element); media {
+			switch media, weight := httpd.Weighed(element); media {
 			case mediaProblem:
 				problem = weight
 			case middleware.TypeJSON:

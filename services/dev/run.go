@@ -26,6 +26,7 @@ func Run(ctx context.Context, cfg Config, out io.Writer, log *slog.Logger) (err 
 	if err := e.announce(time.Since(began)); err != nil {
 		return err
 	}
+	e.openPages(ctx)
 	return e.wait(ctx)
 }
 

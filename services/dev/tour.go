@@ -23,8 +23,8 @@ func (t tour) print(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nprefsd is up after %s. Ctrl-C stops all of it.\n\n", t.took.Round(100*time.Millisecond))
 	for _, row := range [][2]string{
-		{"API", t.env.APIURL},
-		{"in a browser", t.env.APIURL + "/docs"},
+		{"in a browser", t.env.WebURL + " (" + t.env.WebURL + "/operator for operators)"},
+		{"API", t.env.APIURL + " (described at " + t.env.APIURL + "/docs)"},
 		{"accounts", t.env.AccountsURL + "/accounts"},
 		{"health, metrics", t.env.AdminURL + "/readyz, " + t.env.ConsumerAdminURL + "/readyz (and /metrics)"},
 		{"Kafka", strings.Join(t.env.Brokers, ",")},

@@ -1,0 +1,115 @@
+// Operations: what they are about, how far they are, and how they are stopped and taken back.
+import { Refused, type Calls, type Operation } from "./calls";
+import { announce, button, el, set, toast, write } from "./dom";
+import { ago, count } from "./text";
+
+interface Line {
+  readonly element: HTMLElement;
+  readonly title: HTMLElement;
+  readonly bar: HTMLProgressElement;
+  readonly words: HTMLElement;
+  readonly buttons: HTMLElement;
+  state: string;
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  cleanEntity: "Take a deleted account out of all lists",
+  bulkClean: "Take many accounts out of all lists",
+  reconcile: "Compare lists with their owners",
+  verify: "Check the data",
+};
+
+export class Works {
+  readonly element: HTMLElement;
+  readonly #list = el("div", { class: "works" });
+  readonly #none = el("p", { class: "small" }, "Nothing has run yet. Deletions that touch many lists, bulk cleans and comparisons appear here.");
+  readonly #lines = new Map<string, Line>();
+
+  constructor(private readonly calls: Calls, private readonly look: () => void) {
+    this.element = el("section", {}, el("h2", { class: "head" }, "Long work"), this.#none, this.#list);
+  }
+
+  /** Shows the operations, newest first, and says whether one goes on. */
+  show(operations: readonly Operation[]): boolean {
+    this.#none.hidden = operations.length > 0;
+    const wanted = operations.map((operation) => this.#update(operation).element);
+    const names = new Set(operations.map((operation) => operation.name));
+    for (const [name, line] of this.#lines) {
+      if (names.has(name)) continue;
+      line.element.remove();
+      this.#lines.delete(name);
+    }
+    wanted.forEach((element, at) => {
+      if (this.#list.children[at] !== element) this.#list.insertBefore(element, this.#list.children[at] ?? null);
+    });
+    return operations.some((operation) => !operation.done);
+  }
+
+  #update(operation: Operation): Line {
+    let line = this.#lines.get(operation.name);
+    if (!line) {
+      line = lineOf(operation);
+      this.#lines.set(operation.name, line);
+    }
+    const { state, progress, undo, cancelRequested } = operation.metadata;
+    const shown = undo ?? progress;
+    const finished = undo ? state === "compensated" : operation.done;
+    set(line.bar, "value", finished && state !== "cancelled" && state !== "failed" ? 100 : shown.percent);
+    write(line.words, wordsOf(operation));
+    const now = `${state} ${cancelRequested}`;
+    if (line.state !== now) {
+      if (line.state && operation.done) announce(`${kinds[operation.kind] ?? operation.kind}: ${state}.`);
+      line.state = now;
+      write(line.title.lastElementChild!, stateOf(operation));
+      this.#offer(line, operation);
+    }
+    return line;
+  }
+
+  /** What can be done about an operation in its state. */
+  #offer(line: Line, operation: Operation): void {
+    const { state, cancelRequested } = operation.metadata;
+    const held = line.buttons.contains(document.activeElement);
+    const clean = operation.kind === "cleanEntity" || operation.kind === "bulkClean";
+    const offers: HTMLElement[] = [];
+    if ((state === "pending" || state === "running") && !cancelRequested) {
+      offers.push(button("Cancel", "", () => void this.#call(() => this.calls.cancel(operation, false))));
+      if (clean) offers.push(button("Cancel and undo", "", () => void this.#call(() => this.calls.cancel(operation, true))));
+    } else if (clean && (state === "succeeded" || state === "cancelled")) {
+      offers.push(button("Undo", "", () => void this.#call(() => this.calls.undo(operation))));
+    }
+    line.buttons.replaceChildren(...offers);
+    if (held) (offers[0] ?? line.title).focus();
+  }
+
+  async #call(action: () => Promise<Operation>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      toast(error instanceof Refused ? error.message : "There was no answer. Look at its state before you try again.");
+    }
+    this.look();
+  }
+}
+
+function lineOf(operation: Operation): Line {
+  const title = el("h3", { tabindex: -1 }, el("span", {}, kinds[operation.kind] ?? operation.kind), " ", el("span", { class: "state" }));
+  const bar = el("progress", { max: 100, value: 0, "aria-label": "Progress" });
+  const words = el("p", { class: "small" });
+  const buttons = el("div", { class: "buttons" });
+  return { element: el("article", { class: "work", "data-operation": operation.name }, el("div", {}, title, words), buttons, el("div", { class: "bar" }, bar)), title, bar, words, buttons, state: "" };
+}
+
+function stateOf(operation: Operation): string {
+  const { state, cancelRequested } = operation.metadata;
+  if (cancelRequested && !operation.done && state !== "compensating") return "stopping";
+  return { pending: "waiting", compensating: "being undone", compensated: "undone" }[state as string] ?? state;
+}
+
+function wordsOf(operation: Operation): string {
+  const { progress, undo, createTime, startTime, actor, cause } = operation.metadata;
+  const clean = operation.kind === "cleanEntity" || operation.kind === "bulkClean";
+  const far = undo ? `${undo.restored} back in place` : clean ? `${count(progress.done, "place")} cleared${progress.total > 0 ? ` of ${progress.total}` : ""}` : `${progress.percent} %`;
+  const why = operation.error ? ` · ${operation.error.message}` : "";
+  return `${far} · ${startTime ? "started" : "called"} ${ago(Date.parse(startTime ?? createTime))} by ${actor}${cause ? ` (${cause})` : ""}${why}`;
+}

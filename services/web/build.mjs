@@ -1,0 +1,82 @@
+// Builds the pages: node build.mjs DIRECTORY, with esbuild and SortableJS on NODE_PATH. Two builds of the same sources are
+// equal to the byte.
+import { createRequire } from "node:module";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const tools = process.env.NODE_PATH;
+const { build } = createRequire(join(tools, "package.json"))("esbuild");
+const app = join(dirname(fileURLToPath(import.meta.url)), "app");
+const out = process.argv[2];
+
+const pages = ["index.html", "operator.html"];
+const html = new Map(await Promise.all(pages.map(async (name) => [name, await readFile(join(app, name), "utf8")])));
+const entries = [...html.values()].flatMap((text) => [...text.matchAll(/(?:src|href)="([\w-]+)\.(js|css)"/g)]);
+
+/** What a compiler for older browsers wrote into SortableJS, as browsers have it by now. */
+const helpers = `
+const _extends = Object.assign, _objectSpread2 = Object.assign, _typeof = (value) => typeof value, _toConsumableArray = (all) => [...all];
+const _defineProperty = (on, name, value) => Object.assign(on, { [name]: value });
+const _objectWithoutProperties = (all, without) => Object.fromEntries(Object.entries(all).filter(([name]) => !without.includes(name)));
+`;
+
+/** Leaves out of SortableJS what these pages never come to: drag and drop of browsers, and those from before ES2022. */
+const lean = {
+  name: "lean",
+  setup({ onLoad }) {
+    onLoad({ filter: /sortable\.core\.esm\.js$/ }, async ({ path }) => {
+      let contents = await readFile(path, "utf8");
+      for (const [found, instead] of [
+        [/^function _arrayLikeToArray[\s\S]*?(?=^var version)/gm, helpers],
+        [/^var (IE11OrLess|Edge) = userAgent\(.*\);$/gm, "const $1 = false;"],
+        [/this\.nativeDraggable = options\.forceFallback.*;/g, ""],
+        [/\b_?this(\.sortable)?\.nativeDraggable\b/g, "false"],
+        [/supportCssPointerEvents = function \(\) \{[\s\S]*?\}\(\),/g, ""],
+        [/\bsupportCssPointerEvents\b/g, "true"],
+        [/window\.CustomEvent &&/g, ""],
+        [/window\.(Polymer|jQuery \|\| window\.Zepto)/g, "null"],
+      ]) {
+        if (!found.test(contents)) throw new Error(`${path} has no ${found}`);
+        contents = contents.replace(found, instead);
+      }
+      return { contents };
+    });
+  },
+};
+
+await rm(out, { recursive: true, force: true });
+await mkdir(out, { recursive: true });
+const { metafile } = await build({
+  absWorkingDir: app,
+  entryPoints: [...new Set(entries.map(([, name, kind]) => `${name}.${kind === "js" ? "ts" : kind}`))].sort(),
+  outdir: out,
+  nodePaths: [tools],
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  minify: true,
+  charset: "utf8",
+  legalComments: "linked",
+  entryNames: "[name]-[hash]",
+  metafile: true,
+  plugins: [lean],
+});
+
+const built = new Map(); // the source that a page names, and what became of it
+for (const [path, output] of Object.entries(metafile.outputs)) {
+  if (output.entryPoint) built.set(output.entryPoint.replace(/\.ts$/, ".js"), basename(path));
+}
+
+/** Puts other files where a page names them, without the blanks that are there for readers. */
+async function include(text) {
+  const names = [...text.matchAll(/<!-- ([\w-]+\.\w+) -->/g)].map(([, name]) => name);
+  const files = await Promise.all(names.map(async (name) => [name, await readFile(join(app, name), "utf8")]));
+  return files.reduce((page, [name, content]) => page.replace(`<!-- ${name} -->`, () => content.replaceAll(/\s*\n\s*/g, " ").trim()), text);
+}
+
+for (const [name, text] of html) {
+  const linked = text.replaceAll(/(src|href)="([\w-]+\.(?:js|css))"/g, (_, attribute, source) => `${attribute}="/${built.get(source)}"`);
+  await writeFile(join(out, name), await include(linked));
+}
+await writeFile(join(out, "icon.svg"), await readFile(join(app, "icon.svg")));
