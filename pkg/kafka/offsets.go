@@ -59,7 +59,10 @@ func (c *Client) Committed(ctx context.Context, group, topic string) (Offsets, e
 		return nil, err
 	}
 	r, err := c.requests(requestTimeout).OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ask}})
-	if err = cmp.Or(err, errorOf(r)); err != nil {
+	switch err = cmp.Or(err, errorOf(r)); {
+	case errors.Is(err, kafkago.GroupIdNotFound):
+		return committed, nil // which some brokers say instead of nothing
+	case err != nil:
 		return nil, fmt.Errorf("ask how far group %s is in %s: %w", group, topic, err)
 	}
 	for _, p := range r.Topics[topic] {
