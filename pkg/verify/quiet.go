@@ -28,6 +28,22 @@ func Quiet(ctx context.Context, src Source, longer time.Duration) (Report, error
 	return r, nil
 }
 
+// Behind is a partition with records that have waited too long for a consumer.
+type Behind struct {
+	Group, Topic string
+	Partition    int
+	Records      int64
+}
+
+// Consumed is the part of I9 that is about consumers.
+func Consumed(behind []Behind) Report {
+	var r Report
+	for _, b := range behind {
+		r.add("I9", fmt.Sprintf("group %s", b.Group), "has left %d records waiting in %s/%d", b.Records, b.Topic, b.Partition)
+	}
+	return r
+}
+
 // settled is I7: what an event did and its mark in the inbox go together.
 func (r *Report) settled(e Effect) {
 	switch {

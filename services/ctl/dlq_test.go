@@ -9,12 +9,14 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/config"
+	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/kafka"
 	"github.com/prefsd/prefsd/pkg/kafkatest"
 	"github.com/prefsd/prefsd/pkg/pgtest"
@@ -43,6 +45,7 @@ type office struct {
 	accounts string // topic
 	url      string
 	lists    *preferences.Service
+	close    func() // ends the consumer
 }
 
 func newOffice(t *testing.T, b kafkatest.Broker) *office {
@@ -51,20 +54,23 @@ func newOffice(t *testing.T, b kafkatest.Broker) *office {
 	o.vars = map[string]string{
 		"PREFS_DATABASE_URL": o.url, "PREFS_KAFKA_BROKERS": strings.Join(b.Addrs(), ","), "PREFS_KAFKA_GROUP": kafkatest.Name("group"),
 		"PREFS_TOPIC_ACCOUNT_EVENTS": o.accounts, "PREFS_TOPIC_USER_EVENTS": kafkatest.Topic(t, b, 1),
-		"PREFS_TOPIC_PREFERENCES_EVENTS": kafkatest.Topic(t, b, 1), "PREFS_TOPIC_PREFERENCES_CLEANED": kafkatest.Topic(t, b, 1),
+		"PREFS_TOPIC_PREFERENCES_EVENTS": kafkatest.Topic(t, b, 2), "PREFS_TOPIC_PREFERENCES_CLEANED": kafkatest.Topic(t, b, 1),
 		"PREFS_TOPIC_DEAD_LETTERS": kafkatest.Topic(t, b, 1),
 	}
-	o.client = kafkatest.Client(t, b, o.accounts)
-	store, err := postgres.Open(postgres.Config{URL: o.url})
+	o.client = kafkatest.Client(t, b, o.accounts, o.vars["PREFS_TOPIC_PREFERENCES_EVENTS"])
+	announcer := preferences.Announcer{
+		EventsTopic: o.vars["PREFS_TOPIC_PREFERENCES_EVENTS"], CleanedTopic: o.vars["PREFS_TOPIC_PREFERENCES_CLEANED"], Source: events.Source("test"),
+	}
+	store, err := postgres.Open(postgres.Config{URL: o.url, Announcer: announcer})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	o.lists = preferences.New(preferences.Options{Store: store})
-	o.consume()
+	o.lists = preferences.New(preferences.Options{Store: store, Announcer: announcer})
+	o.close = o.consume()
 	return o
 }
 
 // consume runs the consumer that cmd/consumer would start.
-func (o *office) consume() {
+func (o *office) consume() (end func()) {
 	o.Helper()
 	cfg, err := config.Parse[consumer.Config]("consumer", "", nil, func(name string) (string, bool) {
 		v, ok := o.vars[name]
@@ -77,10 +83,12 @@ func (o *office) consume() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(o.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- consumer.Run(ctx, cfg, slog.New(slog.DiscardHandler)) }()
-	o.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		cancel()
 		require.NoError(o, <-ended)
 	})
+	o.Cleanup(end)
+	return end
 }
 
 // send publishes a record to the accounts' topic as any program could: with

@@ -67,3 +67,8 @@ func (o *output) encode(value any) error {
 	}
 	return nil
 }
+
+// remark tells a person what is no result.
+func (o *output) remark(line string) {
+	_, _ = fmt.Fprintln(o.errors, line) // there is nowhere left to report to
+}
