@@ -46,6 +46,7 @@ func (n *generation) run(process, ended context.Context) {
 
 	parts, ctx := errgroup.WithContext(ended)
 	parts.Go(func() error { return n.commit(ctx) })
+	parts.Go(func() error { return n.look(ctx) })
 	if n.counts != nil {
 		parts.Go(func() error { return n.watch(ctx) })
 	}
@@ -122,6 +123,16 @@ func (n *generation) store(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// look keeps the lag of partitions right whose records take long.
+func (n *generation) look(ctx context.Context) error {
+	for sleep(ctx, lookEvery) {
+		for _, w := range n.workers {
+			w.look(ctx)
+		}
+	}
+	return nil
 }
 
 // watch runs on the leader, which alone knows what was distributed. It ends

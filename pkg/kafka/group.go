@@ -39,6 +39,7 @@ type Lag struct {
 	Topic     string
 	Partition int
 	Records   int64 // that readers may see and that are not handled yet
+	Blind     bool  // the broker did not answer the last time that it was asked: there may be more by now
 }
 
 // Group is one member of a consumer group: at least once, in order per
@@ -234,7 +235,7 @@ func (g *Group) Lags() []Lag {
 	lags := make([]Lag, 0, len(g.workers))
 	for _, w := range g.workers {
 		if n, known := w.lag(); known {
-			lags = append(lags, Lag{Topic: w.at.topic, Partition: w.at.partition, Records: n})
+			lags = append(lags, Lag{Topic: w.at.topic, Partition: w.at.partition, Records: n, Blind: w.blind.Load()})
 		}
 	}
 	return lags

@@ -16,6 +16,9 @@ const (
 	// Of one request to the coordinator, beyond what it waits for others.
 	coordinatorTimeout = 5 * time.Second
 
+	// How often the end of a partition is looked up that was not fetched from.
+	lookEvery = 2 * time.Second
+
 	// How often a forgotten member is asked to leave.
 	evictEvery = 100 * time.Millisecond
 

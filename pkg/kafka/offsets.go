@@ -35,7 +35,7 @@ func (c *Client) Since(ctx context.Context, topic string, then time.Time) (Offse
 		if err != nil {
 			return err
 		}
-		p, err := c.listOffsets(ctx, at, kafkago.TimeOffsetOf(at.partition, then))
+		p, err := c.listOffsets(ctx, at, kafkago.ReadUncommitted, kafkago.TimeOffsetOf(at.partition, then))
 		since[at.partition] = end
 		for offset := range p.Offsets {
 			if offset >= 0 {
@@ -110,13 +110,19 @@ func (c *Client) eachPartition(ctx context.Context, topic string, ask func(topic
 
 // bounds asks where the log of a partition begins and ends.
 func (c *Client) bounds(ctx context.Context, at topicPartition) (first, last int64, err error) {
-	p, err := c.listOffsets(ctx, at, kafkago.FirstOffsetOf(at.partition), kafkago.LastOffsetOf(at.partition))
+	p, err := c.listOffsets(ctx, at, kafkago.ReadUncommitted, kafkago.FirstOffsetOf(at.partition), kafkago.LastOffsetOf(at.partition))
 	return p.FirstOffset, p.LastOffset, err
 }
 
-func (c *Client) listOffsets(ctx context.Context, at topicPartition, ask ...kafkago.OffsetRequest) (kafkago.PartitionOffsets, error) {
+// visible asks up to where the log of a partition may be read.
+func (c *Client) visible(ctx context.Context, at topicPartition) (end int64, err error) {
+	p, err := c.listOffsets(ctx, at, kafkago.ReadCommitted, kafkago.LastOffsetOf(at.partition))
+	return p.LastOffset, err
+}
+
+func (c *Client) listOffsets(ctx context.Context, at topicPartition, level kafkago.IsolationLevel, ask ...kafkago.OffsetRequest) (kafkago.PartitionOffsets, error) {
 	r, err := c.requests(requestTimeout).ListOffsets(ctx, &kafkago.ListOffsetsRequest{
-		Topics: map[string][]kafkago.OffsetRequest{at.topic: ask},
+		Topics: map[string][]kafkago.OffsetRequest{at.topic: ask}, IsolationLevel: level,
 	})
 	if err != nil {
 		return kafkago.PartitionOffsets{}, errors.Join(errNoBounds, err)

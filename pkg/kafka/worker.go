@@ -22,6 +22,8 @@ type worker struct {
 	done    atomic.Int64 // everything below is handled
 	visible atomic.Int64 // everything below may be read; -1 until it is known
 	busy    atomic.Int64 // when the handler was called, in Unix nanoseconds; 0 between calls
+	since   atomic.Int64 // when the records at hand were fetched, in Unix nanoseconds; 0 while it fetches
+	blind   atomic.Bool  // the broker did not say how much there is when it was asked last
 }
 
 func newWorker(g *Group, at topicPartition, start int64, o *offsets) *worker {
@@ -39,6 +41,7 @@ func (w *worker) run(values, ended context.Context) {
 	defer cancel()
 	for retry := 0; ended.Err() == nil; {
 		got, err := w.read(ended)
+		w.blind.Store(err != nil)
 		if err != nil {
 			if ended.Err() == nil {
 				w.fetchFailed(ended, err)
@@ -48,9 +51,11 @@ func (w *worker) run(values, ended context.Context) {
 			continue
 		}
 		retry = 0
+		w.since.Store(time.Now().UnixNano())
 		if !w.settleAll(ctx, ended, got) {
 			return
 		}
+		w.since.Store(0)
 	}
 }
 
@@ -220,6 +225,19 @@ func (w *worker) handlingFor() time.Duration {
 		return 0
 	}
 	return time.Since(time.Unix(0, start))
+}
+
+// look asks how much there is by now where the last fetch was long ago: a record
+// that is tried again and again must not hide those behind it.
+func (w *worker) look(ctx context.Context) {
+	since := w.since.Load()
+	if since == 0 || time.Since(time.Unix(0, since)) < lookEvery {
+		return
+	}
+	end, err := w.g.cfg.Client.visible(ctx, w.at)
+	if w.blind.Store(err != nil); err == nil && end > w.visible.Load() {
+		w.visible.Store(end)
+	}
 }
 
 // lag is how many records are visible and not handled.

@@ -37,23 +37,28 @@ func OutboxStatus(ctx context.Context, url, relay string) (OutboxState, error) {
 		return s, err
 	}
 	defer l.drop(ctx)
-	err = l.use(ctx, func(conn *pgx.Conn) error {
-		var owner string
-		var held bool
-		var oldest float64
-		err := conn.QueryRow(ctx, outboxStatements["status"], relay, mostCounted+1).Scan(&s.Known, &owner, &held, &s.Epoch,
-			&s.Paused, &s.NeedsReanchor, &s.Backlog, &s.Unpublished, &oldest, &s.Quarantined, &s.BlockedKeys, &s.Decided, &s.LastID)
-		if held {
-			s.Leader = owner
-		}
-		s.OldestAge = seconds(oldest)
+	err = l.use(ctx, func(conn *pgx.Conn) (err error) {
+		s, err = readOutbox(ctx, conn, relay)
 		return err
 	})
 	if err != nil {
 		return s, fmt.Errorf("ask for the outbox's status: %w", err)
 	}
+	return s, nil
+}
+
+func readOutbox(ctx context.Context, conn *pgx.Conn, relay string) (s OutboxState, err error) {
+	var owner string
+	var held bool
+	var oldest float64
+	err = conn.QueryRow(ctx, outboxStatements["status"], relay, mostCounted+1).Scan(&s.Known, &owner, &held, &s.Epoch,
+		&s.Paused, &s.NeedsReanchor, &s.Backlog, &s.Unpublished, &oldest, &s.Quarantined, &s.BlockedKeys, &s.Decided, &s.LastID)
+	if held {
+		s.Leader = owner
+	}
+	s.OldestAge = seconds(oldest)
 	if s.Capped = s.Unpublished > mostCounted; s.Capped {
 		s.Unpublished = mostCounted
 	}
-	return s, nil
+	return s, err
 }

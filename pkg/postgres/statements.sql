@@ -553,3 +553,35 @@ with tick as (update schedules set last_run = $2 where name = $1 and last_run < 
 o as (
   insert into operations (id, kind, actor, cause, request) select $3, $4, $5, $6, $7::text::jsonb from tick on conflict do nothing returning 1)
 select exists (select 1 from o)
+
+-- name: opcounts
+-- Each state of its own index: those that go on, and those that failed
+select state, count(*) from operations where state in ('pending', 'running', 'compensating') group by state
+union all select 'failed', count(*) from operations where state = 'failed'
+
+-- name: lettercount
+select count(*) from inbox where outcome = 'dead_lettered'
+
+-- name: letterpage
+-- $1 limit
+select consumer, topic, partition, kafka_offset, event_id, processed_at from inbox where outcome = 'dead_lettered' order by processed_at desc limit $1
+
+-- name: lastrun
+-- $1 kind: the last one that has ended, and its report without the things that it names
+select id, state, finished_at, coalesce(result, '{}') - 'entities' from operations
+where kind = $1 and kind in ('reconcile', 'verify') and finished_at is not null order by created_at desc limit 1
+
+-- name: lagpage
+select consumer, topic, partition, lag, owner, updated_at, extract(epoch from clock_timestamp() - updated_at)::float8
+from consumer_lags order by consumer, topic, partition
+
+-- name: lagsave
+-- $1 group, $2 owner, $3 $4 $5 topics, partitions and lags, $6 seconds that anything else is remembered
+with said as (select $1::text g, t.topic, t.partition, t.lag from unnest($3::text[], $4::int[], $5::bigint[]) t(topic, partition, lag)),
+old as (
+  delete from consumer_lags where ctid = any(array(
+    select l.ctid from consumer_lags l where l.updated_at < now() - make_interval(secs => $6)
+      and not exists (select 1 from said s where s.g = l.consumer and s.topic = l.topic and s.partition = l.partition) for update skip locked)))
+insert into consumer_lags as l (consumer, topic, partition, lag, owner, updated_at)
+select g, topic, partition, lag, $2, clock_timestamp() from said order by topic, partition
+on conflict (consumer, topic, partition) do update set lag = excluded.lag, owner = excluded.owner, updated_at = excluded.updated_at

@@ -106,7 +106,7 @@ type changeJSON struct {
 }
 
 func historyOf(p preferences.HistoryPage) historyJSON {
-	out := historyJSON{Changes: make([]changeJSON, len(p.Changes)), NextPageToken: nextPage(p.NextToken)}
+	out := historyJSON{Changes: make([]changeJSON, len(p.Changes)), NextPageToken: nullable(p.NextToken)}
 	for i, c := range p.Changes {
 		out.Changes[i] = changeOf(c)
 	}
@@ -121,12 +121,13 @@ func changeOf(c preferences.Change) changeJSON {
 	return out
 }
 
-// nextPage is a token as bodies have it: null on the last page.
-func nextPage(token string) *string {
-	if token == "" {
+// nullable is text as bodies have it that may be missing: null, such as the token
+// after the last page.
+func nullable(text string) *string {
+	if text == "" {
 		return nil
 	}
-	return &token
+	return &text
 }
 
 // auditJSON is a page of audit events, each a listEventJSON or an
@@ -160,7 +161,7 @@ type operationEventJSON struct {
 }
 
 func auditOf(p preferences.AuditPage) auditJSON {
-	out := auditJSON{AuditEvents: make([]any, len(p.Events)), NextPageToken: nextPage(p.NextToken)}
+	out := auditJSON{AuditEvents: make([]any, len(p.Events)), NextPageToken: nullable(p.NextToken)}
 	for i, e := range p.Events {
 		if o := e.Operation; o != nil {
 			out.AuditEvents[i] = operationEventJSON{o.Call, o.Time, o.Kind, o.Actor, operationName(o.ID), o.State, o.Request}

@@ -26,6 +26,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/pgtest"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/status"
 	"github.com/prefsd/prefsd/pkg/verify"
 	"github.com/prefsd/prefsd/services/api"
 	"github.com/prefsd/prefsd/services/api/middleware"
@@ -131,6 +132,7 @@ func beginAt(t *testing.T, url string, change ...func(*preferences.Options)) *wo
 	w.url = serve(t, api.New(api.Options{
 		Preferences: w.prefs, Verifier: verifier(t), Log: slog.New(slog.NewJSONHandler(w.logs, nil)),
 		Timeout: 10 * time.Second, Limiter: api.NewLimiter(generous), About: api.About{Version: "test", Domains: preferences.DefaultDomains()},
+		Status: func(ctx context.Context) (status.Status, error) { return store.Status(ctx, "main") },
 	}))
 	t.Cleanup(w.sound)
 	return w

@@ -49,6 +49,8 @@ var samples = map[string]sample{
 	"HEAD /preferences:history":           {target: history, status: http.StatusOK},
 	"GET /auditEvents":                    {target: trail, status: http.StatusOK},
 	"HEAD /auditEvents":                   {target: trail, status: http.StatusOK},
+	"GET /status":                         {target: "/status", status: http.StatusOK},
+	"HEAD /status":                        {target: "/status", status: http.StatusOK},
 	"GET /openapi.yaml":                   {target: "/openapi.yaml", status: http.StatusOK},
 	"HEAD /openapi.yaml":                  {target: "/openapi.yaml", status: http.StatusOK},
 	"GET /asyncapi.yaml":                  {target: "/asyncapi.yaml", status: http.StatusOK},

@@ -93,7 +93,7 @@ func (s *server) operations(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	out := operationsJSON{Operations: make([]operationJSON, len(page.Operations)), NextPageToken: nextPage(page.NextToken)}
+	out := operationsJSON{Operations: make([]operationJSON, len(page.Operations)), NextPageToken: nullable(page.NextToken)}
 	for i, o := range page.Operations {
 		out.Operations[i] = operationOf(o)
 	}

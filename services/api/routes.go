@@ -103,6 +103,7 @@ func (s *server) ofOperators() []Route {
 		cancel = `/operations/:id/cancel`
 		undo   = `/operations/:id/undo`
 		audit  = `/auditEvents`
+		stand  = `/status`
 	)
 	var (
 		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
@@ -122,6 +123,8 @@ func (s *server) ofOperators() []Route {
 		{Method: http.MethodPost, Path: undo, Audience: System, handle: s.undoOperation},
 		{Method: http.MethodGet, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
 		{Method: http.MethodHead, Path: audit, Audience: Admins, Query: trail, handle: s.auditEvents},
+		{Method: http.MethodGet, Path: stand, Audience: System, handle: s.status},
+		{Method: http.MethodHead, Path: stand, Audience: System, handle: s.status},
 	}
 }
 

@@ -41,6 +41,7 @@ func TestCase003_EveryAddressNamesItsMethods(t *testing.T) {
 		"/preferences:cleanOrphaned": "OPTIONS, POST",
 		"/preferences:history":       "OPTIONS, GET, HEAD",
 		"/auditEvents":               "OPTIONS, GET, HEAD",
+		"/status":                    "OPTIONS, GET, HEAD",
 		"/openapi.yaml":              "OPTIONS, GET, HEAD",
 		"/asyncapi.yaml":             "OPTIONS, GET, HEAD",
 		"/info":                      "OPTIONS, GET, HEAD",

@@ -17,6 +17,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/outbox"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/status"
 	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
@@ -97,15 +98,15 @@ func (p *process) prepare(ctx context.Context) (err error) {
 	if err := showLimits(p.telemetry.Meter(), p.limiter); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
-	p.gate = newGate(p.handler(nil)) //nolint:contextcheck // each request has a context of its own
+	p.gate = newGate(p.handler(nil, nil)) //nolint:contextcheck // each request has a context of its own
 	return nil
 }
 
 // handler is the API; without preferences it answers that it is starting.
-func (p *process) handler(prefs *preferences.Service) http.Handler {
+func (p *process) handler(prefs *preferences.Service, stand func(context.Context) (status.Status, error)) http.Handler {
 	return New(Options{
 		Preferences: prefs, Verifier: p.verifier, Log: p.log, Record: p.metrics.record, Timeout: p.cfg.RequestTimeout, Limiter: p.limiter,
-		Browsers: p.cfg.Browsers, About: About{Version: p.cfg.Version, Domains: p.domains}, Traces: p.telemetry.Traces(),
+		Browsers: p.cfg.Browsers, About: About{Version: p.cfg.Version, Domains: p.domains}, Traces: p.telemetry.Traces(), Status: stand,
 	})
 }
 
@@ -199,9 +200,10 @@ func (p *process) replica() (preferences.Reader, func() error, error) {
 
 // open lets requests in.
 func (p *process) open(store *postgres.Store, replica preferences.Reader) {
-	p.gate.set(p.handler(preferences.New(preferences.Options{
+	prefs := preferences.New(preferences.Options{
 		Store: store, Domains: p.domains, Announcer: p.announcer(), RequireCondition: bool(p.cfg.RequireIfMatch), Replica: replica,
-	})))
+	})
+	p.gate.set(p.handler(prefs, func(ctx context.Context) (status.Status, error) { return store.Status(ctx, p.cfg.Relay.Name) }))
 	p.telemetry.ReadyWhen(telemetry.Check{Name: "database", Ready: store.Ping}, telemetry.Check{Name: "keys", Ready: p.verifier.Ready})
 }
 

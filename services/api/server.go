@@ -4,6 +4,7 @@
 package api
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/auth"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/status"
 	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
@@ -32,6 +34,9 @@ type Options struct {
 	Browsers    Browsers
 	About       About
 	Traces      trace.TracerProvider // where a span of each request goes; nil: nowhere
+
+	// Status says how the deployment stands. Needed where Preferences are.
+	Status func(context.Context) (status.Status, error)
 }
 
 // server holds what the handlers need.
@@ -41,6 +46,7 @@ type server struct {
 	timeout  time.Duration
 	limiter  *Limiter
 	info     *document
+	stand    func(context.Context) (status.Status, error)
 }
 
 // New returns the API as a handler.
@@ -66,7 +72,9 @@ func newServer(o Options) *server {
 	if o.Limiter == nil {
 		o.Limiter = NewLimiter(Limits{})
 	}
-	return &server{prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout, limiter: o.Limiter, info: newInfo(o.About, o.Limiter.limits)}
+	return &server{
+		prefs: o.Preferences, verifier: o.Verifier, timeout: o.Timeout, limiter: o.Limiter, info: newInfo(o.About, o.Limiter.limits), stand: o.Status,
+	}
 }
 
 // handler serves routes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -113,6 +114,30 @@ func showPause(meter metric.Meter, paused func() bool) error {
 				value = 1
 			}
 			o.Observe(value)
+			return nil
+		}))
+	return err
+}
+
+// countWithin bounds what a database that is away costs a scrape.
+const countWithin = time.Second
+
+// showOperations reports, at each scrape, how many operations go on, and how
+// many failed and are still remembered. While the database is away there is no
+// value.
+func showOperations(meter metric.Meter, count func(context.Context) (map[preferences.OperationState]int64, error)) error {
+	_, err := meter.Int64ObservableGauge("prefs_operations",
+		metric.WithDescription("Operations by state: those that go on, and those that failed; no value while the database is away."),
+		metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
+			ctx, cancel := context.WithTimeout(ctx, countWithin)
+			defer cancel()
+			counts, err := count(ctx)
+			if err != nil {
+				return nil
+			}
+			for _, state := range []preferences.OperationState{preferences.Pending, preferences.Running, preferences.Compensating, preferences.Failed} {
+				o.Observe(counts[state], metric.WithAttributes(attribute.String("state", string(state))))
+			}
 			return nil
 		}))
 	return err

@@ -20,6 +20,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/reconcile"
+	"github.com/prefsd/prefsd/pkg/status"
 	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
@@ -147,7 +148,8 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	if reconciling.work != nil {
 		kinds[preferences.KindReconcile] = reconciling.work
 	}
-	runner = operations.NewRunner(operations.Options{Store: store, Owner: owner(), Log: p.log, Observe: p.metrics.turned, Works: kinds})
+	name := owner()
+	runner = operations.NewRunner(operations.Options{Store: store, Owner: name, Log: p.log, Observe: p.metrics.turned, Works: kinds})
 	parts = append(parts, runner.Run)
 	consumer, err := New(Options{
 		Preferences: prefs, Domains: p.domains, UserEvents: p.cfg.Topics.UserEvents, Store: store, Group: p.cfg.Group, DeadLetters: p.cfg.Topics.DeadLetters,
@@ -157,6 +159,9 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 		return nil, err
 	}
 	p.metrics.prepare(ctx, consumer.routes)
+	if err := showOperations(p.telemetry.Meter(), store.OperationCounts); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
 	database := telemetry.Check{Name: "database", Ready: store.Ping}
 	topics := consumer.Topics()
 	if len(topics) == 0 {
@@ -169,7 +174,8 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	}
 	p.telemetry.ReadyWhen(database, telemetry.Check{Name: "kafka", Ready: joined(group)})
 	p.telemetry.AliveWhile(telemetry.Check{Name: "handler", Ready: works(group)})
-	return append(parts, group.Run), nil
+	diary := &Diary{Store: store, Group: p.cfg.Group, Owner: name, Lags: known(group), Log: p.log, Every: status.ReportEvery}
+	return append(parts, group.Run, diary.Run), nil
 }
 
 // reconciliation is what compares lists with their owners, and the parts that it
@@ -253,6 +259,18 @@ func lags(g *kafka.Group) func(func(topic string, partition int, records int64))
 		for _, l := range g.Lags() {
 			report(l.Topic, l.Partition, l.Records)
 		}
+	}
+}
+
+// known are the lags that are of this moment.
+func known(g *kafka.Group) func() []status.Lag {
+	return func() (out []status.Lag) {
+		for _, l := range g.Lags() {
+			if !l.Blind {
+				out = append(out, status.Lag{Topic: l.Topic, Partition: l.Partition, Records: l.Records})
+			}
+		}
+		return out
 	}
 }
 

@@ -71,7 +71,7 @@ func TestPoisonInTheMiddleOfAPartitionNeverStopsIt(t *testing.T) {
 		`prefs_events_total{outcome="dead_lettered",type="account.deleted"} 1`, `prefs_events_total{outcome="dead_lettered",type="other"} 2`,
 		`prefs_events_total{outcome="skipped",type="other"} 2`, `prefs_event_processing_delay_seconds_count{type="account.deleted"} 2`,
 		`prefs_kafka_consumer_lag{partition="`, "prefs_relay_is_leader 1", "prefs_consumer_paused 0",
-		"prefs_kafka_handler_hangs_total 0", "prefs_kafka_rebalances_total 1", "prefs_kafka_offset_resets_total 0",
+		"prefs_kafka_handler_hangs_total 0", `prefs_operations{state="failed"} 0`, `prefs_operations{state="pending"} 0`, "prefs_kafka_rebalances_total 1", "prefs_kafka_offset_resets_total 0",
 	} {
 		require.Contains(t, metrics, line)
 	}

@@ -315,6 +315,27 @@ func (e ReplaceResultSkippedReason) Valid() bool {
 	}
 }
 
+// Defines values for StatusConsumption.
+const (
+	Current StatusConsumption = "current"
+	Stale   StatusConsumption = "stale"
+	Unknown StatusConsumption = "unknown"
+)
+
+// Valid indicates whether the value is a known member of the StatusConsumption enum.
+func (e StatusConsumption) Valid() bool {
+	switch e {
+	case Current:
+		return true
+	case Stale:
+		return true
+	case Unknown:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SortBy.
 const (
 	SortByCreateTime SortBy = "createTime"
@@ -907,6 +928,33 @@ type Progress struct {
 	Total int64 `json:"total"`
 }
 
+// ReconcileSummary defines model for ReconcileSummary.
+type ReconcileSummary struct {
+	// Clean The operation that cleans what is confirmed.
+	Clean *string `json:"clean,omitempty"`
+
+	// DryRun It changed nothing.
+	DryRun bool `json:"dryRun"`
+
+	// Exception Why nothing was done: OWNER_UNAVAILABLE or TOO_MANY_MISSING, for instance.
+	Exception *string `json:"exception,omitempty"`
+
+	// Failed Of those, what could not be.
+	Failed int64 `json:"failed"`
+
+	// Found Of those, how many are in lists and missing there, or deleted here alone.
+	Found int64 `json:"found"`
+
+	// Processed Entities that the owners were asked about.
+	Processed int64 `json:"processed"`
+
+	// Reconciled Of those, what was put right.
+	Reconciled int64 `json:"reconciled"`
+
+	// Unconfirmed Of those, what has to be missing once more.
+	Unconfirmed int64 `json:"unconfirmed"`
+}
+
 // Refusal defines model for Refusal.
 type Refusal struct {
 	// Code For programs; it does not change.
@@ -1040,6 +1088,114 @@ type RestoreRequest struct {
 	// Version A version that the list has had.
 	Version int64 `json:"version"`
 }
+
+// Status defines model for Status.
+type Status struct {
+	Consumers []struct {
+		// AgeSeconds How long ago that was.
+		AgeSeconds float32 `json:"ageSeconds"`
+
+		// Group The consumer group.
+		Group string `json:"group"`
+
+		// Lag Records that are there and not handled.
+		Lag int64 `json:"lag"`
+
+		// Owner The process that said so.
+		Owner     string `json:"owner"`
+		Partition int    `json:"partition"`
+
+		// Stale Too long ago to say anything about now.
+		Stale bool   `json:"stale"`
+		Topic string `json:"topic"`
+
+		// UpdateTime When it said so.
+		UpdateTime time.Time `json:"updateTime"`
+	} `json:"consumers"`
+
+	// Consumption `current`: what is said of every partition is of this moment; `stale`: at least
+	// one has not been heard of for half a minute; `unknown`: no consumer has ever
+	// said anything.
+	Consumption StatusConsumption `json:"consumption"`
+
+	// DeadLetters Events that could not be applied, and that nobody has redriven or discarded since.
+	DeadLetters struct {
+		Count int64 `json:"count"`
+
+		// Recent The newest.
+		Recent []struct {
+			EventID string `json:"eventId"`
+
+			// Group The consumer group.
+			Group     string    `json:"group"`
+			Offset    int64     `json:"offset"`
+			Partition int       `json:"partition"`
+			Time      time.Time `json:"time"`
+			Topic     string    `json:"topic"`
+		} `json:"recent"`
+	} `json:"deadLetters"`
+	Operations struct {
+		// Failed Operations that were given up.
+		Failed int64 `json:"failed"`
+
+		// Open Operations that go on.
+		Open int64 `json:"open"`
+	} `json:"operations"`
+	Outbox struct {
+		// Leader The process that publishes; null if none does.
+		Leader *string `json:"leader"`
+
+		// OldestUnpublishedAgeSeconds How long the oldest event that was not published has waited.
+		OldestUnpublishedAgeSeconds float32 `json:"oldestUnpublishedAgeSeconds"`
+
+		// Paused An operator has stopped publishing.
+		Paused bool `json:"paused"`
+
+		// Quarantined Events that the broker refuses, and what waits behind them.
+		Quarantined int64 `json:"quarantined"`
+
+		// Unpublished Events that were not published.
+		Unpublished int64 `json:"unpublished"`
+
+		// UnpublishedCapped There are more than were counted.
+		UnpublishedCapped bool `json:"unpublishedCapped"`
+	} `json:"outbox"`
+	Reconciliation struct {
+		// LastReport The last comparison with the owners that has ended; null if there was none.
+		LastReport *struct {
+			EndTime time.Time `json:"endTime"`
+
+			// Operation It tells which entities are concerned.
+			Operation string `json:"operation"`
+
+			// State `pending` and `running` go on; `succeeded`, `failed` and `cancelled` are ends;
+			// `compensating` is being undone, `compensated` has been.
+			State   OperationState   `json:"state"`
+			Summary ReconcileSummary `json:"summary"`
+		} `json:"lastReport"`
+	} `json:"reconciliation"`
+	Relay struct {
+		// Backlog It works off more than one round can hold.
+		Backlog bool `json:"backlog"`
+
+		// Epoch How often another process has taken over.
+		Epoch           int64  `json:"epoch"`
+		HasRun          bool   `json:"hasRun"`
+		LastPublishedID int64  `json:"lastPublishedId"`
+		Name            string `json:"name"`
+
+		// NeedsReanchor It stands still until an operator anchors it after a restore or a failover.
+		NeedsReanchor bool `json:"needsReanchor"`
+	} `json:"relay"`
+
+	// Time The database's time.
+	Time time.Time `json:"time"`
+}
+
+// StatusConsumption `current`: what is said of every partition is of this moment; `stale`: at least
+// one has not been heard of for half a minute; `unknown`: no consumer has ever
+// said anything.
+type StatusConsumption string
 
 // Summary defines model for Summary.
 type Summary struct {
@@ -1770,6 +1926,24 @@ type RestorePreferencesParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
+// GetStatusParams defines parameters for GetStatus.
+type GetStatusParams struct {
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// HeadStatusParams defines parameters for HeadStatus.
+type HeadStatusParams struct {
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
 // CreatePreferenceJSONRequestBody defines body for CreatePreference for application/json ContentType.
 type CreatePreferenceJSONRequestBody = CreateRequest
 
@@ -2373,6 +2547,22 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /preferences:restore (the `RestorePreferences` operationId).
 	RestorePreferences(ctx context.Context, params *RestorePreferencesParams, body RestorePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetStatus See how the deployment stands
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. What the database
+	// knows about delivery, consumers and long work, at this moment. Each consumer
+	// says every five seconds how far behind it is in its partitions; what has not
+	// been said again for half a minute is `stale`, and tells of another time. Without
+	// any consumer so far, `consumption` is `unknown`.
+	//
+	// Corresponds with GET /status (the `GetStatus` operationId).
+	GetStatus(ctx context.Context, params *GetStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HeadStatus Like GET, without a body
+	//
+	// Corresponds with HEAD /status (the `HeadStatus` operationId).
+	HeadStatus(ctx context.Context, params *HeadStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAuditEvents Find out who changed what
@@ -2988,6 +3178,42 @@ func (c *Client) RestorePreferencesWithBody(ctx context.Context, params *Restore
 // Corresponds with POST /preferences:restore (the `RestorePreferences` operationId).
 func (c *Client) RestorePreferences(ctx context.Context, params *RestorePreferencesParams, body RestorePreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRestorePreferencesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetStatus See how the deployment stands
+//
+// Needs the scope `preferences.system` or `preferences.admin`. What the database
+// knows about delivery, consumers and long work, at this moment. Each consumer
+// says every five seconds how far behind it is in its partitions; what has not
+// been said again for half a minute is `stale`, and tells of another time. Without
+// any consumer so far, `consumption` is `unknown`.
+//
+// Corresponds with GET /status (the `GetStatus` operationId).
+func (c *Client) GetStatus(ctx context.Context, params *GetStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetStatusRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HeadStatus Like GET, without a body
+//
+// Corresponds with HEAD /status (the `HeadStatus` operationId).
+func (c *Client) HeadStatus(ctx context.Context, params *HeadStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHeadStatusRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5285,6 +5511,112 @@ func NewRestorePreferencesRequestWithBody(server string, params *RestorePreferen
 			}
 
 			req.Header.Set("traceparent", headerParam5)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetStatusRequest constructs an http.Request for the GetStatus method
+func NewGetStatusRequest(server string, params *GetStatusParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/status")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewHeadStatusRequest constructs an http.Request for the HeadStatus method
+func NewHeadStatusRequest(server string, params *HeadStatusParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/status")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
 		}
 
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,4 +88,16 @@ func TestABulkCleanIsCancelledAndEveryListIsWhatItWas(t *testing.T) {
 	for n := range before {
 		require.Equal(t, before[n], admin.shown(fmt.Sprintf("user-%05d", n+1)))
 	}
+
+	var stand struct {
+		Consumption string
+		Consumers   []struct{ Lag int }
+		Operations  struct{ Open, Failed int }
+	}
+	require.Eventually(t, func() bool {
+		require.NoError(t, admin.send(http.StatusOK, http.MethodGet, "/status", nil).JSON(&stand))
+		return stand.Consumption == "current" && stand.Operations.Open == 0
+	}, 30*time.Second, 100*time.Millisecond)
+	require.NotEmpty(t, stand.Consumers)
+	require.Zero(t, stand.Operations.Failed)
 }

@@ -363,6 +363,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * See how the deployment stands
+         * @description Needs the scope `preferences.system` or `preferences.admin`. What the database
+         *     knows about delivery, consumers and long work, at this moment. Each consumer
+         *     says every five seconds how far behind it is in its partitions; what has not
+         *     been said again for half a minute is `stale`, and tells of another time. Without
+         *     any consumer so far, `consumption` is `unknown`.
+         */
+        get: operations["getStatus"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headStatus"];
+        patch?: never;
+        trace?: never;
+    };
     "/openapi.yaml": {
         parameters: {
             query?: never;
@@ -886,6 +911,150 @@ export interface components {
             operations: components["schemas"]["Operation"][];
             /** @description null on the last page. */
             nextPageToken: string | null;
+        };
+        Status: {
+            /**
+             * Format: date-time
+             * @description The database's time.
+             */
+            time: string;
+            outbox: {
+                /** @description How long the oldest event that was not published has waited. */
+                oldestUnpublishedAgeSeconds: number;
+                /**
+                 * Format: int64
+                 * @description Events that were not published.
+                 */
+                unpublished: number;
+                /** @description There are more than were counted. */
+                unpublishedCapped: boolean;
+                /**
+                 * Format: int64
+                 * @description Events that the broker refuses, and what waits behind them.
+                 */
+                quarantined: number;
+                /** @description The process that publishes; null if none does. */
+                leader: string | null;
+                /** @description An operator has stopped publishing. */
+                paused: boolean;
+            };
+            relay: {
+                name: string;
+                hasRun: boolean;
+                /**
+                 * Format: int64
+                 * @description How often another process has taken over.
+                 */
+                epoch: number;
+                /** @description It works off more than one round can hold. */
+                backlog: boolean;
+                /** @description It stands still until an operator anchors it after a restore or a failover. */
+                needsReanchor: boolean;
+                /** Format: int64 */
+                lastPublishedId: number;
+            };
+            operations: {
+                /**
+                 * Format: int64
+                 * @description Operations that go on.
+                 */
+                open: number;
+                /**
+                 * Format: int64
+                 * @description Operations that were given up.
+                 */
+                failed: number;
+            };
+            /** @description Events that could not be applied, and that nobody has redriven or discarded since. */
+            deadLetters: {
+                /** Format: int64 */
+                count: number;
+                /** @description The newest. */
+                recent: {
+                    /** @description The consumer group. */
+                    group: string;
+                    topic: string;
+                    partition: number;
+                    /** Format: int64 */
+                    offset: number;
+                    eventId: string;
+                    /** Format: date-time */
+                    time: string;
+                }[];
+            };
+            /**
+             * @description `current`: what is said of every partition is of this moment; `stale`: at least
+             *     one has not been heard of for half a minute; `unknown`: no consumer has ever
+             *     said anything.
+             * @enum {string}
+             */
+            consumption: "unknown" | "current" | "stale";
+            consumers: {
+                /** @description The consumer group. */
+                group: string;
+                topic: string;
+                partition: number;
+                /**
+                 * Format: int64
+                 * @description Records that are there and not handled.
+                 */
+                lag: number;
+                /** @description The process that said so. */
+                owner: string;
+                /**
+                 * Format: date-time
+                 * @description When it said so.
+                 */
+                updateTime: string;
+                /** @description How long ago that was. */
+                ageSeconds: number;
+                /** @description Too long ago to say anything about now. */
+                stale: boolean;
+            }[];
+            reconciliation: {
+                /** @description The last comparison with the owners that has ended; null if there was none. */
+                lastReport: {
+                    /** @description It tells which entities are concerned. */
+                    operation: string;
+                    state: components["schemas"]["OperationState"];
+                    /** Format: date-time */
+                    endTime: string;
+                    summary: components["schemas"]["ReconcileSummary"];
+                } | null;
+            };
+        };
+        ReconcileSummary: {
+            /** @description It changed nothing. */
+            dryRun: boolean;
+            /**
+             * Format: int64
+             * @description Entities that the owners were asked about.
+             */
+            processed: number;
+            /**
+             * Format: int64
+             * @description Of those, how many are in lists and missing there, or deleted here alone.
+             */
+            found: number;
+            /**
+             * Format: int64
+             * @description Of those, what was put right.
+             */
+            reconciled: number;
+            /**
+             * Format: int64
+             * @description Of those, what could not be.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Of those, what has to be missing once more.
+             */
+            unconfirmed: number;
+            /** @description Why nothing was done: OWNER_UNAVAILABLE or TOO_MANY_MISSING, for instance. */
+            exception?: string;
+            /** @description The operation that cleans what is confirmed. */
+            clean?: string;
         };
         /** @description An item that came or went. */
         DeltaItem: {
@@ -3437,6 +3606,84 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description The query can be answered. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    getStatus: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How it stands. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Status"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    headStatus: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The database answers. */
             200: {
                 headers: {
                     "Cache-Control": components["headers"]["CacheControlNoStore"];
