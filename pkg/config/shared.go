@@ -201,3 +201,10 @@ func (s Switch) String() string {
 
 // MarshalText is String for encoders.
 func (s Switch) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Directory says where the owner of the first domain's entities is asked which of
+// them exist.
+type Directory struct {
+	URL   string `name:"url" help:"Where the owner of accounts is asked which of them exist, such as https://accounts.example.com/accounts; empty means that nobody is asked."`
+	Token Secret `name:"token" help:"Bearer token for it, if it wants one."`
+}

@@ -22,7 +22,7 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	return at.UTC(), err
 }
 
-// Entities implements reconcile.Store.
+// Entities implements reconcile.Store and preferences.Store.
 func (s *Store) Entities(ctx context.Context, entityType, after string, limit int) ([]string, error) {
 	return s.texts(ctx, run("entities", entityType, after, limit))
 }
@@ -30,6 +30,21 @@ func (s *Store) Entities(ctx context.Context, entityType, after string, limit in
 // Tombstones implements reconcile.Store.
 func (s *Store) Tombstones(ctx context.Context, entityType, after string, before time.Time, limit int) ([]string, error) {
 	return s.texts(ctx, run("tombstonepage", entityType, after, before, limit))
+}
+
+// Orphans implements preferences.Store.
+func (s *Store) Orphans(ctx context.Context, r preferences.OrphanRange) (found []preferences.Orphan, more bool, err error) {
+	if len(r.Missing) == 0 {
+		return nil, false, nil
+	}
+	err = s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		page := run("orphans", r.Domain, r.EntityType, r.Missing, r.Behind.EntityID, r.Behind.ID, r.Limit+1)
+		return send(ctx, c, all(page, &found, pgx.RowToStructByPos[preferences.Orphan]))
+	})
+	if len(found) > r.Limit {
+		return found[:r.Limit], true, err
+	}
+	return found, false, err
 }
 
 func (s *Store) texts(ctx context.Context, st step) ([]string, error) {

@@ -509,6 +509,12 @@ with recursive t as (
   from t where t.entity_id is not null)
 select entity_id from t where entity_id is not null limit $3
 
+-- name: orphans
+-- $1 domain, $2 type, $3 ids, $4 $5 entity and item to go on behind, $6 limit
+select p.id, l.user_id, p.entity_id from preferences p join preference_lists l using (list_id)
+where p.entity_type = $2 and p.entity_id = any($3::text[]) and l.domain = $1 and (p.entity_id, p.id) > ($4::text, $5::uuid)
+order by p.entity_id, p.id limit $6
+
 -- name: tombstonepage
 -- $1 type, $2 behind this id, $3 deleted before, $4 limit
 select entity_id from deleted_entities where entity_type = $1 and entity_id > $2 and deleted and state_at < $3 order by entity_id limit $4

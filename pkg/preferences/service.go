@@ -24,6 +24,7 @@ type Service struct {
 	requireCondition bool
 	replica          *replica // nil: there is none
 	patience         time.Duration
+	directories      map[string]Directory
 }
 
 // Options are what a Service is made of; Store is the only one without a
@@ -36,6 +37,8 @@ type Options struct {
 	Now              func() time.Time // default: time.Now
 	Replica          Reader           // of the store; nil: there is none
 	Patience         time.Duration    // how long a request waits for its clean; default 10 s
+
+	Directories map[string]Directory // the owners that can be asked, by entity type
 }
 
 // New returns the use cases over a store.
@@ -51,7 +54,7 @@ func New(o Options) *Service {
 	}
 	s := &Service{
 		store: o.Store, domains: o.Domains, announcer: o.Announcer, now: o.Now,
-		requireCondition: o.RequireCondition, patience: o.Patience,
+		requireCondition: o.RequireCondition, patience: o.Patience, directories: o.Directories,
 	}
 	if o.Replica != nil {
 		s.replica = &replica{Reader: o.Replica, now: o.Now}

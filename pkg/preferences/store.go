@@ -86,6 +86,11 @@ type Store interface {
 	// one that is rehearsed has the items as they would be, and the version and the
 	// time of the list as it is: a tag that the write itself can be held to.
 	Write(ctx context.Context, key Key, by By, decide Decide) (Result, error)
+	// Entities returns ids of a type that stand in lists, ascending, behind one.
+	Entities(ctx context.Context, entityType, after string, limit int) ([]string, error)
+	// Orphans reads items of entities that their owner does not have, and says
+	// whether there are more behind them.
+	Orphans(ctx context.Context, r OrphanRange) (found []Orphan, more bool, err error)
 	// Holders counts the items of entities in all lists, to a million.
 	Holders(ctx context.Context, entities ...Entity) (int64, error)
 	// Update runs fn in one READ COMMITTED transaction. It may run fn again, so

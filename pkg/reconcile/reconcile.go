@@ -114,9 +114,6 @@ type Options struct {
 	Observe      func(r Report)       // called with the report of each run; default: nothing
 }
 
-// few is how many entities an owner may contradict us on, whatever share that is.
-const few = 20
-
 // page is how many entities are looked at in one step.
 const page = 500
 
@@ -125,9 +122,9 @@ type Reconciler struct{ Options }
 
 // New returns a reconciler.
 func New(o Options) *Reconciler {
-	const share, confirm = 0.05, 10 * time.Minute
+	const confirm = 10 * time.Minute
 	if o.MaxShare == 0 {
-		o.MaxShare = share
+		o.MaxShare = preferences.MissingShare
 	}
 	if o.ConfirmAfter == 0 {
 		o.ConfirmAfter = confirm
@@ -251,9 +248,9 @@ func (r *run) walk(ctx context.Context, entityType string, next func(context.Con
 // believable refuses more differences than an ordinary day explains.
 func (r *run) believable(entityType string, found, asked int) error {
 	r.f.Report.Found += int64(found)
-	if most := max(few, int(r.MaxShare*float64(asked))); found > most {
+	if !preferences.Believable(int64(found), int64(asked), r.MaxShare) {
 		return fault.New(fault.Conflict, ReasonTooManyMissing,
-			"The owner contradicts us on %d of %d entities of type %s, and at most %d are believed: nothing was done.", found, asked, entityType, most)
+			"The owner contradicts us on %d of %d entities of type %s, which is more than may be believed: nothing was done.", found, asked, entityType)
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Kafka           config.Kafka      `embed:""`
 	Topics          config.Topics     `embed:""`
 	Relay           config.Relay      `embed:""`
+	Directory       config.Directory  `embed:"" prefix:"directory-"`
 	config.Log
 
 	// Version is that of the binary.

@@ -124,7 +124,7 @@ func beginAt(t *testing.T, url string, change ...func(*preferences.Options)) *wo
 	db, err := sql.Open("pgx", url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	o := preferences.Options{Store: store, Announcer: announcer}
+	o := preferences.Options{Store: store, Announcer: announcer, Directories: map[string]preferences.Directory{"account": &owner{}}}
 	for _, c := range change {
 		c(&o)
 	}

@@ -39,6 +39,8 @@ var samples = map[string]sample{
 	"POST /preferences:restore":           {target: "/preferences:restore", body: `{"domain":"accounts","version":1}`, status: http.StatusOK},
 	"POST /preferences:cleanOrphaned":     {target: "/preferences:cleanOrphaned", body: `{"entityId":"NEW","entityType":"account"}`, status: http.StatusOK},
 	"POST /preferences:bulkCleanOrphaned": {target: "/preferences:bulkCleanOrphaned", body: `{"entities":[{"entityId":"NEW","entityType":"account"}]}`, status: http.StatusOK},
+	"GET /preferences:detectOrphaned":     {target: detectPath, status: http.StatusOK},
+	"HEAD /preferences:detectOrphaned":    {target: detectPath, status: http.StatusOK},
 	"GET /operations":                     {target: "/operations", status: http.StatusOK},
 	"HEAD /operations":                    {target: "/operations", status: http.StatusOK},
 	"GET /operations/:id":                 {target: "/operations/OPN", status: http.StatusOK},

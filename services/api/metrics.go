@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/telemetry"
 	"github.com/prefsd/prefsd/services/api/middleware"
 )
 
@@ -131,4 +132,9 @@ func showLag(meter metric.Meter, lag func(context.Context) (time.Duration, error
 			return nil
 		}))
 	return err
+}
+
+// showBreaker shows whether the owner of entities is left alone because it fails.
+func showBreaker(meter metric.Meter, open func() bool) error {
+	return telemetry.ShowFlag(meter, "prefs_directory_breaker_open", "1 while the owner of entities is not asked because it fails.", open)
 }

@@ -196,6 +196,8 @@ func TestRequestsAboutOperationsHaveTheLimitsOfAll(t *testing.T) {
 			{http.MethodPost, "/operations/" + id + "/undo"},
 			{http.MethodGet, "/status"},
 			{http.MethodHead, "/status"},
+			{http.MethodGet, "/preferences:detectOrphaned"},
+			{http.MethodHead, "/preferences:detectOrphaned"},
 		} {
 			system.send(x[0], x[1]+"?x=1", "").fails(http.StatusBadRequest, "INVALID_FIELD")
 			system.send(x[0], x[1]+"?"+long(9<<10), "").fails(http.StatusRequestURITooLong, "URL_TOO_LONG")

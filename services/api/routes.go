@@ -98,6 +98,7 @@ func (s *server) ofOperators() []Route {
 	const (
 		clean  = `/preferences\:cleanOrphaned`
 		bulk   = `/preferences\:bulkCleanOrphaned`
+		detect = `/preferences\:detectOrphaned`
 		works  = `/operations`
 		work   = `/operations/:id`
 		cancel = `/operations/:id/cancel`
@@ -108,6 +109,7 @@ func (s *server) ofOperators() []Route {
 	var (
 		trail = []string{paramUserID, paramStartTime, paramEndTime, paramDomain, paramActor, paramPageSize, paramPageToken}
 		calls = []string{paramKind, paramState, paramPageSize, paramPageToken}
+		lost  = []string{paramDomain, paramPageToken}
 		taken = []string{paramUndo}
 		trial = []string{paramValidateOnly}
 		body  = []string{middleware.TypeJSON}
@@ -115,6 +117,8 @@ func (s *server) ofOperators() []Route {
 	return []Route{
 		{Method: http.MethodPost, Path: clean, Audience: System, Query: trial, Takes: body, Within: longest, handle: s.cleanOrphaned},
 		{Method: http.MethodPost, Path: bulk, Audience: System, Takes: body, Within: longest, handle: s.bulkCleanOrphaned},
+		{Method: http.MethodGet, Path: detect, Audience: System, Query: lost, Within: longest, handle: s.detectOrphaned},
+		{Method: http.MethodHead, Path: detect, Audience: System, Query: lost, Within: longest, handle: s.detectOrphaned},
 		{Method: http.MethodGet, Path: works, Audience: System, Query: calls, handle: s.operations},
 		{Method: http.MethodHead, Path: works, Audience: System, Query: calls, handle: s.operations},
 		{Method: http.MethodGet, Path: work, Audience: System, handle: s.operation},

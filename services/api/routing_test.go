@@ -33,21 +33,22 @@ func TestCase003_EveryAddressNamesItsMethods(t *testing.T) {
 	alice := w.as("alice")
 	it := alice.save("a").Preferences[0]
 	for address, allowed := range map[string]string{
-		"/preferences":               "OPTIONS, GET, HEAD, POST",
-		"/preferences/" + it.ID:      "OPTIONS, DELETE, GET, HEAD, PATCH",
-		"/preferences:batchReplace":  "OPTIONS, POST, PUT",
-		"/preferences:batchUpdate":   "OPTIONS, PATCH, POST",
-		"/preferences:restore":       "OPTIONS, POST",
-		"/preferences:cleanOrphaned": "OPTIONS, POST",
-		"/preferences:history":       "OPTIONS, GET, HEAD",
-		"/auditEvents":               "OPTIONS, GET, HEAD",
-		"/status":                    "OPTIONS, GET, HEAD",
-		"/openapi.yaml":              "OPTIONS, GET, HEAD",
-		"/asyncapi.yaml":             "OPTIONS, GET, HEAD",
-		"/info":                      "OPTIONS, GET, HEAD",
-		"/schemas/user.deleted/1":    "OPTIONS, GET, HEAD",
-		"/docs":                      "OPTIONS, GET, HEAD",
-		"/docs/docs.js":              "OPTIONS, GET, HEAD",
+		"/preferences":                "OPTIONS, GET, HEAD, POST",
+		"/preferences/" + it.ID:       "OPTIONS, DELETE, GET, HEAD, PATCH",
+		"/preferences:batchReplace":   "OPTIONS, POST, PUT",
+		"/preferences:batchUpdate":    "OPTIONS, PATCH, POST",
+		"/preferences:restore":        "OPTIONS, POST",
+		"/preferences:cleanOrphaned":  "OPTIONS, POST",
+		"/preferences:detectOrphaned": "OPTIONS, GET, HEAD",
+		"/preferences:history":        "OPTIONS, GET, HEAD",
+		"/auditEvents":                "OPTIONS, GET, HEAD",
+		"/status":                     "OPTIONS, GET, HEAD",
+		"/openapi.yaml":               "OPTIONS, GET, HEAD",
+		"/asyncapi.yaml":              "OPTIONS, GET, HEAD",
+		"/info":                       "OPTIONS, GET, HEAD",
+		"/schemas/user.deleted/1":     "OPTIONS, GET, HEAD",
+		"/docs":                       "OPTIONS, GET, HEAD",
+		"/docs/docs.js":               "OPTIONS, GET, HEAD",
 	} {
 		t.Run(address, func(t *testing.T) {
 			w, alice := w.in(t), alice.in(t)

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/prefsd/prefsd/pkg/auth"
+	"github.com/prefsd/prefsd/pkg/directory"
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/kafka"
@@ -175,7 +177,12 @@ func (p *process) work(ctx context.Context) (err error) {
 		return err
 	}
 	store.AfterCommit(outlet.Poke)
-	p.open(store, replica) //nolint:contextcheck // each request has a context of its own
+	directories, closeDirectories, err := p.directories()
+	if err != nil {
+		return err
+	}
+	defer closeDirectories()
+	p.open(store, replica, directories) //nolint:contextcheck // each request has a context of its own
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return outlet.Run(ctx) })
 	g.Go(func() error { return p.forget(ctx, store) })
@@ -198,10 +205,27 @@ func (p *process) replica() (preferences.Reader, func() error, error) {
 	return store, store.Close, nil
 }
 
+// directories are the owners that can be asked which of their entities exist.
+func (p *process) directories() (map[string]preferences.Directory, func(), error) {
+	if p.cfg.Directory.URL == "" {
+		return nil, func() {}, nil
+	}
+	var open atomic.Bool
+	client, err := directory.New(directory.Config{URL: p.cfg.Directory.URL, Token: p.cfg.Directory.Token.Reveal(), Opened: open.Store})
+	if err != nil {
+		return nil, nil, fmt.Errorf("--directory-url: %w", err)
+	}
+	if err := showBreaker(p.telemetry.Meter(), open.Load); err != nil {
+		return nil, nil, fmt.Errorf("metrics: %w", err)
+	}
+	return map[string]preferences.Directory{p.domains.All()[0].EntityType: client}, client.Close, nil
+}
+
 // open lets requests in.
-func (p *process) open(store *postgres.Store, replica preferences.Reader) {
+func (p *process) open(store *postgres.Store, replica preferences.Reader, directories map[string]preferences.Directory) {
 	prefs := preferences.New(preferences.Options{
 		Store: store, Domains: p.domains, Announcer: p.announcer(), RequireCondition: bool(p.cfg.RequireIfMatch), Replica: replica,
+		Directories: directories,
 	})
 	p.gate.set(p.handler(prefs, func(ctx context.Context) (status.Status, error) { return store.Status(ctx, p.cfg.Relay.Name) }))
 	p.telemetry.ReadyWhen(telemetry.Check{Name: "database", Ready: store.Ping}, telemetry.Check{Name: "keys", Ready: p.verifier.Ready})

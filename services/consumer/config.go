@@ -31,7 +31,7 @@ type Config struct {
 	Kafka      config.Kafka      `embed:""`
 	Topics     config.Topics     `embed:""`
 	Relay      config.Relay      `embed:""`
-	Directory  Directory         `embed:"" prefix:"directory-"`
+	Directory  config.Directory  `embed:"" prefix:"directory-"`
 	Reconcile  Reconcile         `embed:"" prefix:"reconcile-"`
 	config.Log
 
@@ -39,13 +39,6 @@ type Config struct {
 	Version string `kong:"-"`
 	// Listener is used instead of AdminAddr by those who have one already.
 	Listener net.Listener `kong:"-"`
-}
-
-// Directory says where the owner of the first domain's entities is asked which of
-// them exist.
-type Directory struct {
-	URL   string        `name:"url" help:"Where the owner of accounts is asked which of them exist, such as https://accounts.example.com/accounts; empty means that nobody is asked."`
-	Token config.Secret `name:"token" help:"Bearer token for it, if it wants one."`
 }
 
 // Reconcile says when and how carefully lists are compared with their owners.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/operations"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
 // metrics are what a consumer shows to the outside. No label holds anything
@@ -103,20 +104,9 @@ func showLag(meter metric.Meter, each func(report func(topic string, partition i
 	return err
 }
 
-// showPause reports, at each scrape, whether all partitions wait for the
-// database.
+// showPause reports whether all partitions wait for the database.
 func showPause(meter metric.Meter, paused func() bool) error {
-	_, err := meter.Int64ObservableGauge("prefs_consumer_paused",
-		metric.WithDescription("1 while no record is tried because the database is away."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			var value int64
-			if paused() {
-				value = 1
-			}
-			o.Observe(value)
-			return nil
-		}))
-	return err
+	return telemetry.ShowFlag(meter, "prefs_consumer_paused", "1 while no record is tried because the database is away.", paused)
 }
 
 // countWithin bounds what a database that is away costs a scrape.

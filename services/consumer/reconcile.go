@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/prefsd/prefsd/pkg/reconcile"
+	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
 // reconcileMetrics are what the comparison with owners shows to the outside.
@@ -30,16 +31,7 @@ func newReconcileMetrics(meter metric.Meter) (*reconcileMetrics, error) {
 		metric.WithDescription("Entities that counted as deleted here and that the owner has."))
 	m.exceptions, errs[3] = meter.Int64Counter("prefs_reconciliation_exceptions_total",
 		metric.WithDescription("Comparisons that ended without doing anything: the owner could not be asked, or not be believed."))
-	_, errs[4] = meter.Int64ObservableGauge("prefs_directory_breaker_open",
-		metric.WithDescription("1 while the owner of entities is not asked because it fails."),
-		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			var value int64
-			if m.open.Load() {
-				value = 1
-			}
-			o.Observe(value)
-			return nil
-		}))
+	errs[4] = telemetry.ShowFlag(meter, "prefs_directory_breaker_open", "1 while the owner of entities is not asked because it fails.", m.open.Load)
 	return m, errors.Join(errs[:]...)
 }
 

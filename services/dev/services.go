@@ -63,7 +63,7 @@ func (e *environment) uiOrigins() []string {
 }
 
 func (e *environment) apiConfig() (api.Config, error) {
-	flags := append(e.storeFlags(), flag("auth-dev-key-file", e.keyFile()), flag("shutdown-delay", "0s"), flag("shutdown-timeout", "2s"))
+	flags := append(e.storeFlags(), flag("auth-dev-key-file", e.keyFile()), flag("shutdown-delay", "0s"), flag("shutdown-timeout", "2s"), e.directoryFlag())
 	if _, set := e.cfg.Lookup("PREFS_CORS_ORIGINS"); !set {
 		flags = append(flags, flag("cors-origins", e.uiOrigins()...))
 	}
@@ -73,8 +73,7 @@ func (e *environment) apiConfig() (api.Config, error) {
 }
 
 func (e *environment) consumerConfig() (consumer.Config, error) {
-	cfg, err := config.Parse[consumer.Config]("consumer", "", append(e.storeFlags(),
-		flag("directory-url", "http://"+e.sockets[placeAccounts].Addr().String()+"/accounts")), e.cfg.Lookup)
+	cfg, err := config.Parse[consumer.Config]("consumer", "", append(e.storeFlags(), e.directoryFlag()), e.cfg.Lookup)
 	cfg.Version, cfg.Listener = e.cfg.Version, e.sockets[placeConsumerAdmin]
 	return cfg, err
 }
@@ -109,6 +108,11 @@ func (e *environment) webConfig() (web.Config, error) {
 // can be told comes from variables and defaults.
 func (e *environment) storeFlags() []string {
 	return []string{flag("database-url", e.databaseURL), flag("kafka-brokers", e.kafka.Brokers...)}
+}
+
+// directoryFlag names the owner of accounts, for whoever asks which of them exist.
+func (e *environment) directoryFlag() string {
+	return flag("directory-url", "http://"+e.sockets[placeAccounts].Addr().String()+"/accounts")
 }
 
 // flag spells a flag for the parser of a part.

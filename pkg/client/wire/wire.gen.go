@@ -207,6 +207,7 @@ const (
 	RefusalCodeOPERATIONTAKENOVER    RefusalCode = "OPERATION_TAKEN_OVER"
 	RefusalCodeORDERCONFLICT         RefusalCode = "ORDER_CONFLICT"
 	RefusalCodeOUTCOMEUNKNOWN        RefusalCode = "OUTCOME_UNKNOWN"
+	RefusalCodeOWNERUNAVAILABLE      RefusalCode = "OWNER_UNAVAILABLE"
 	RefusalCodePRECONDITIONFAILED    RefusalCode = "PRECONDITION_FAILED"
 	RefusalCodePRECONDITIONREQUIRED  RefusalCode = "PRECONDITION_REQUIRED"
 	RefusalCodeRATELIMITED           RefusalCode = "RATE_LIMITED"
@@ -268,6 +269,8 @@ func (e RefusalCode) Valid() bool {
 	case RefusalCodeORDERCONFLICT:
 		return true
 	case RefusalCodeOUTCOMEUNKNOWN:
+		return true
+	case RefusalCodeOWNERUNAVAILABLE:
 		return true
 	case RefusalCodePRECONDITIONFAILED:
 		return true
@@ -789,6 +792,27 @@ type Operations struct {
 	// NextPageToken null on the last page.
 	NextPageToken *string     `json:"nextPageToken"`
 	Operations    []Operation `json:"operations"`
+}
+
+// OrphanedPreferences defines model for OrphanedPreferences.
+type OrphanedPreferences struct {
+	// Believable So far. False where the owner says that it does not have more than 20 and more
+	// than 5 % of what it was asked about: reconciliation would not act on that.
+	Believable bool `json:"believable"`
+
+	// NextPageToken null on the last page.
+	NextPageToken       *string `json:"nextPageToken"`
+	OrphanedPreferences []struct {
+		// EntityID The id that the owner gave the entity. It need not be known here.
+		EntityID     EntityID   `json:"entityId"`
+		EntityType   EntityType `json:"entityType"`
+		PreferenceID string     `json:"preferenceId"`
+		Reason       string     `json:"reason"`
+		UserID       string     `json:"userId"`
+	} `json:"orphanedPreferences"`
+
+	// TotalOrphaned Of this page and those before it; on the last page, of all.
+	TotalOrphaned int64 `json:"totalOrphaned"`
 }
 
 // PartialList A list with the members that `fields` names.
@@ -1881,6 +1905,36 @@ type CleanOrphanedPreferencesParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
+// DetectOrphanedPreferencesParams defines parameters for DetectOrphanedPreferences.
+type DetectOrphanedPreferencesParams struct {
+	// Domain Which list.
+	Domain Domain `form:"domain" json:"domain"`
+
+	// PageToken The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same.
+	PageToken *HistoryToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// HeadOrphanedPreferencesParams defines parameters for HeadOrphanedPreferences.
+type HeadOrphanedPreferencesParams struct {
+	// Domain Which list.
+	Domain Domain `form:"domain" json:"domain"`
+
+	// PageToken The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same.
+	PageToken *HistoryToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
 // ListPreferenceHistoryParams defines parameters for ListPreferenceHistory.
 type ListPreferenceHistoryParams struct {
 	// Domain Which list.
@@ -2515,6 +2569,22 @@ type ClientInterface interface {
 	// Corresponds with POST /preferences:cleanOrphaned (the `CleanOrphanedPreferences` operationId).
 	CleanOrphanedPreferences(ctx context.Context, params *CleanOrphanedPreferencesParams, body CleanOrphanedPreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DetectOrphanedPreferences Find items whose entities are gone
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. Asks the owner of
+	// the domain's entities which of them exist, and names the items of those that it
+	// says it does not have; nothing is changed. Where the owner cannot be asked, the
+	// answer is 503 `OWNER_UNAVAILABLE`, and nothing is an orphan. A page may hold
+	// fewer items than there are, even none; `nextPageToken` leads on.
+	//
+	// Corresponds with GET /preferences:detectOrphaned (the `DetectOrphanedPreferences` operationId).
+	DetectOrphanedPreferences(ctx context.Context, params *DetectOrphanedPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HeadOrphanedPreferences Like GET, without a body
+	//
+	// Corresponds with HEAD /preferences:detectOrphaned (the `HeadOrphanedPreferences` operationId).
+	HeadOrphanedPreferences(ctx context.Context, params *HeadOrphanedPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListPreferenceHistory Read how a list came to be what it is
 	//
 	// Every version of a list, newest first: when it was made, by whom, by what, and
@@ -3115,6 +3185,42 @@ func (c *Client) CleanOrphanedPreferencesWithBody(ctx context.Context, params *C
 // Corresponds with POST /preferences:cleanOrphaned (the `CleanOrphanedPreferences` operationId).
 func (c *Client) CleanOrphanedPreferences(ctx context.Context, params *CleanOrphanedPreferencesParams, body CleanOrphanedPreferencesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCleanOrphanedPreferencesRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DetectOrphanedPreferences Find items whose entities are gone
+//
+// Needs the scope `preferences.system` or `preferences.admin`. Asks the owner of
+// the domain's entities which of them exist, and names the items of those that it
+// says it does not have; nothing is changed. Where the owner cannot be asked, the
+// answer is 503 `OWNER_UNAVAILABLE`, and nothing is an orphan. A page may hold
+// fewer items than there are, even none; `nextPageToken` leads on.
+//
+// Corresponds with GET /preferences:detectOrphaned (the `DetectOrphanedPreferences` operationId).
+func (c *Client) DetectOrphanedPreferences(ctx context.Context, params *DetectOrphanedPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDetectOrphanedPreferencesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HeadOrphanedPreferences Like GET, without a body
+//
+// Corresponds with HEAD /preferences:detectOrphaned (the `HeadOrphanedPreferences` operationId).
+func (c *Client) HeadOrphanedPreferences(ctx context.Context, params *HeadOrphanedPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHeadOrphanedPreferencesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5289,6 +5395,182 @@ func NewCleanOrphanedPreferencesRequestWithBody(server string, params *CleanOrph
 			}
 
 			req.Header.Set("traceparent", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDetectOrphanedPreferencesRequest constructs an http.Request for the DetectOrphanedPreferences method
+func NewDetectOrphanedPreferencesRequest(server string, params *DetectOrphanedPreferencesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preferences:detectOrphaned")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "domain", params.Domain, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageToken", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewHeadOrphanedPreferencesRequest constructs an http.Request for the HeadOrphanedPreferences method
+func NewHeadOrphanedPreferencesRequest(server string, params *HeadOrphanedPreferencesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preferences:detectOrphaned")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "domain", params.Domain, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.PageToken != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageToken", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.XRequestID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
 		}
 
 	}

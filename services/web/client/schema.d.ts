@@ -203,6 +203,31 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/preferences:detectOrphaned": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Find items whose entities are gone
+         * @description Needs the scope `preferences.system` or `preferences.admin`. Asks the owner of
+         *     the domain's entities which of them exist, and names the items of those that it
+         *     says it does not have; nothing is changed. Where the owner cannot be asked, the
+         *     answer is 503 `OWNER_UNAVAILABLE`, and nothing is an orphan. A page may hold
+         *     fewer items than there are, even none; `nextPageToken` leads on.
+         */
+        get: operations["detectOrphanedPreferences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /** Like GET, without a body */
+        head: operations["headOrphanedPreferences"];
+        patch?: never;
+        trace?: never;
+    };
     "/preferences:history": {
         parameters: {
             query?: never;
@@ -912,6 +937,28 @@ export interface components {
             /** @description null on the last page. */
             nextPageToken: string | null;
         };
+        OrphanedPreferences: {
+            orphanedPreferences: {
+                /** Format: uuid */
+                preferenceId: string;
+                userId: string;
+                entityId: components["schemas"]["EntityId"];
+                entityType: components["schemas"]["EntityType"];
+                reason: string;
+            }[];
+            /**
+             * Format: int64
+             * @description Of this page and those before it; on the last page, of all.
+             */
+            totalOrphaned: number;
+            /**
+             * @description So far. False where the owner says that it does not have more than 20 and more
+             *     than 5 % of what it was asked about: reconciliation would not act on that.
+             */
+            believable: boolean;
+            /** @description null on the last page. */
+            nextPageToken: string | null;
+        };
         Status: {
             /**
              * Format: date-time
@@ -1178,7 +1225,7 @@ export interface components {
              * @description For programs; it does not change.
              * @enum {string}
              */
-            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_FINISHED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "VERSION_EXPIRED" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "DEADLINE_EXCEEDED" | "INTERNAL";
+            code: "INVALID_JSON" | "INVALID_FIELD" | "IMMUTABLE_FIELD" | "DUPLICATE_ENTITY" | "ORDER_CONFLICT" | "TOO_MANY_ITEMS" | "UNKNOWN_DOMAIN" | "INVALID_PAGE_TOKEN" | "INVALID_SYNC_TOKEN" | "SYNC_TOKEN_EXPIRED" | "MALFORMED_PRECONDITION" | "INVALID_TOKEN" | "INSUFFICIENT_SCOPE" | "USER_DELETED" | "NOT_FOUND" | "METHOD_NOT_ALLOWED" | "ALREADY_EXISTS" | "ENTITY_DELETED" | "OPERATION_FINISHED" | "OPERATION_TAKEN_OVER" | "PRECONDITION_FAILED" | "PRECONDITION_REQUIRED" | "BODY_TOO_LARGE" | "URL_TOO_LONG" | "UNSUPPORTED_MEDIA_TYPE" | "HEADERS_TOO_LARGE" | "VERSION_EXPIRED" | "REQUEST_IN_PROGRESS" | "IDEMPOTENCY_KEY_REUSED" | "UNKNOWN_ENTITY_TYPE" | "RATE_LIMITED" | "UNAVAILABLE" | "OUTCOME_UNKNOWN" | "OWNER_UNAVAILABLE" | "DEADLINE_EXCEEDED" | "INTERNAL";
             /** @description For people. */
             message: string;
             /** @description The name of a google.rpc.Code. */
@@ -3143,6 +3190,100 @@ export interface operations {
             414: components["responses"]["URLTooLong"];
             415: components["responses"]["UnsupportedMediaType"];
             422: components["responses"]["CannotClean"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    detectOrphanedPreferences: {
+        parameters: {
+            query: {
+                /**
+                 * @description Which list.
+                 * @example accounts
+                 */
+                domain: components["parameters"]["Domain"];
+                /** @description The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same. */
+                pageToken?: components["parameters"]["HistoryToken"];
+            };
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The items, or a page of them. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrphanedPreferences"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    headOrphanedPreferences: {
+        parameters: {
+            query: {
+                /**
+                 * @description Which list.
+                 * @example accounts
+                 */
+                domain: components["parameters"]["Domain"];
+                /** @description The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same. */
+                pageToken?: components["parameters"]["HistoryToken"];
+            };
+            header?: {
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The owner can be asked. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["CacheControlNoStore"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    "X-Content-Type-Options": components["headers"]["NoSniff"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["Internal"];
