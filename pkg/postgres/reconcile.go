@@ -130,7 +130,8 @@ func (t *tx) reconcile(ctx context.Context, h preferences.Held, f reconcile.Find
 		return f.Report, err
 	}
 	report := f.Report
-	report.Reconciled += int64(len(confirmed))
+	report.Cleaned = int64(len(confirmed))
+	report.Reconciled += report.Cleaned
 	report.Unconfirmed = int64(len(f.Missing) - len(confirmed))
 	mark(report.Entities, confirmed)
 	if len(confirmed) == 0 {

@@ -68,6 +68,8 @@ type Report struct {
 	Processed   int64  `json:"processed"`   // entities that the owners were asked about
 	Found       int64  `json:"found"`       // inconsistencies: missing, or deleted here alone
 	Reconciled  int64  `json:"reconciled"`  // of those, what was put right
+	Cleaned     int64  `json:"cleaned"`     // of those, what leaves every list
+	Lifted      int64  `json:"lifted"`      // of those, what counts as deleted no more
 	Failed      int64  `json:"failed"`      // of those, what could not be
 	Unconfirmed int64  `json:"unconfirmed"` // of those, what waits for a second sighting
 	Exception   string `json:"exception,omitempty"`
@@ -270,6 +272,7 @@ func (r *run) lift(ctx context.Context, there []preferences.Entity) error {
 			return err
 		}
 		r.f.Report.Reconciled++
+		r.f.Report.Lifted++
 	}
 	return nil
 }

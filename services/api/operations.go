@@ -166,9 +166,11 @@ func answerOperation(c echo.Context, status int, o preferences.Operation) error 
 		h.Set(echo.HeaderRetryAfter, operationPoll)
 	}
 	out := operationOf(o)
-	if o.Cleaned != nil && (o.State == preferences.Succeeded || o.State == preferences.Compensated) {
-		report := cleanReportOf(o)
-		out.Response = &report
+	switch {
+	case o.Cleaned != nil && (o.State == preferences.Succeeded || o.State == preferences.Compensated):
+		out.Response = cleanReportOf(o)
+	case o.Report != nil && o.State.Ended():
+		out.Response = o.Report
 	}
 	return answer(c, status, out)
 }
@@ -187,7 +189,7 @@ type operationJSON struct {
 	Kind     preferences.OperationKind `json:"kind"`
 	Done     bool                      `json:"done"`
 	Metadata operationMetadataJSON     `json:"metadata"`
-	Response *cleanReportJSON          `json:"response,omitempty"`
+	Response any                       `json:"response,omitempty"` // a cleanReportJSON, or the report of a run
 	Error    *operationErrorJSON       `json:"error,omitempty"`
 }
 
@@ -262,10 +264,18 @@ func operationErrorOf(o preferences.Operation) *operationErrorJSON {
 	case preferences.Cancelled:
 		return &operationErrorJSON{"CANCELLED", "The operation was cancelled; what it had done by then stays done until it is undone.", "CANCELLED"}
 	case preferences.Failed:
-		return &operationErrorJSON{reasonOf(o.Failure), "The operation failed again and again and was given up.", classes[fault.Internal].name}
+		return &operationErrorJSON{reasonOf(o.Failure), failureOf(o), classes[fault.Internal].name}
 	default:
 		return nil
 	}
+}
+
+// failureOf tells a run that was broken off from work that cannot be done.
+func failureOf(o preferences.Operation) string {
+	if o.Kind == preferences.KindReconcile && o.Report != nil {
+		return "The owner could not be asked, or not be believed: nothing was done. The response says how far the run came."
+	}
+	return "The operation failed again and again and was given up."
 }
 
 func reasonOf(f *preferences.Failure) fault.Reason {

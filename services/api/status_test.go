@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/reconcile"
 	"github.com/prefsd/prefsd/pkg/status"
@@ -150,4 +151,31 @@ func TestStatusTellsTheLastReconciliation(t *testing.T) {
 	require.Equal(t, "succeeded", last.State)
 	require.InDelta(t, 9, last.Summary["processed"], 0)
 	require.NotContains(t, last.Summary, "entities", "the operation itself names them")
+}
+
+// TestAReconciliationSaysWhatItFound: its report is what the operation answers,
+// also where the run was broken off.
+func TestAReconciliationSaysWhatItFound(t *testing.T) {
+	w := begin(t)
+	show := func(report reconcile.Report, state preferences.OperationState, cause error) operation {
+		t.Helper()
+		id, _, err := w.store.OpenRun(t.Context(), preferences.KindReconcile, "tester", json.RawMessage(`{}`))
+		require.NoError(t, err)
+		held, _, err := w.store.Claim(t.Context(), "here", time.Minute, preferences.KindReconcile)
+		require.NoError(t, err)
+		require.NoError(t, w.store.End(t.Context(), held, state, report, cause))
+		return w.operation(operation{Name: "operations/" + id.String()})
+	}
+	done := show(reconcile.Report{
+		Processed: 3, Found: 1, Reconciled: 1, Lifted: 1, Entities: []reconcile.Item{{EntityType: "account", EntityID: "a", Action: reconcile.Lifted}},
+	}, preferences.Succeeded, nil)
+	require.Nil(t, done.Error)
+	require.JSONEq(t, `{"dryRun":false,"processed":3,"found":1,"reconciled":1,"cleaned":0,"lifted":1,"failed":0,"unconfirmed":0,
+		"entities":[{"entityType":"account","entityId":"a","action":"lifted"}]}`, string(done.Response))
+
+	broken := show(reconcile.Report{Processed: 500, Exception: "OWNER_UNAVAILABLE", Entities: []reconcile.Item{}}, preferences.Failed,
+		fault.New(fault.Unavailable, fault.ReasonOwnerUnavailable, "It is away."))
+	require.Equal(t, "OWNER_UNAVAILABLE", broken.Error.Code)
+	require.Contains(t, broken.Error.Message, "nothing was done")
+	require.Contains(t, string(broken.Response), `"processed":500`)
 }

@@ -50,15 +50,6 @@ func (m *reconcileMetrics) ran(r reconcile.Report) {
 	if r.Exception != "" {
 		m.exceptions.Add(ctx, 1)
 	}
-	if r.DryRun {
-		return
-	}
-	lifted := int64(0)
-	for _, e := range r.Entities {
-		if e.Action == reconcile.Lifted {
-			lifted++
-		}
-	}
-	m.lifted.Add(ctx, lifted)
-	m.orphans.Add(ctx, r.Reconciled-lifted)
+	m.lifted.Add(ctx, r.Lifted)
+	m.orphans.Add(ctx, r.Cleaned)
 }

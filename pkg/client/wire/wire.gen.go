@@ -183,6 +183,27 @@ func (e ProblemType) Valid() bool {
 	}
 }
 
+// Defines values for ReconcileReportEntitiesAction.
+const (
+	Cleaned ReconcileReportEntitiesAction = "cleaned"
+	Lifted  ReconcileReportEntitiesAction = "lifted"
+	Missing ReconcileReportEntitiesAction = "missing"
+)
+
+// Valid indicates whether the value is a known member of the ReconcileReportEntitiesAction enum.
+func (e ReconcileReportEntitiesAction) Valid() bool {
+	switch e {
+	case Cleaned:
+		return true
+	case Lifted:
+		return true
+	case Missing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for RefusalCode.
 const (
 	RefusalCodeALREADYEXISTS         RefusalCode = "ALREADY_EXISTS"
@@ -743,8 +764,15 @@ type Operation struct {
 		// Undo How far an undo is, in lists; null unless somebody asked for one.
 		Undo *OperationUndo `json:"undo"`
 	} `json:"metadata"`
-	Name     string       `json:"name"`
-	Response *CleanReport `json:"response,omitempty"`
+	Name string `json:"name"`
+
+	// Response What came of a clean; or the report of a run that has ended, whether it did anything or not.
+	Response *Operation_Response `json:"response,omitempty"`
+}
+
+// Operation_Response What came of a clean; or the report of a run that has ended, whether it did anything or not.
+type Operation_Response struct {
+	union json.RawMessage
 }
 
 // OperationCalled An operation that somebody called for, cancelled or wanted undone, in the state that it is in now.
@@ -952,10 +980,59 @@ type Progress struct {
 	Total int64 `json:"total"`
 }
 
+// ReconcileReport What a comparison with the owners has come to.
+type ReconcileReport struct {
+	// Clean The operation that cleans what is confirmed.
+	Clean *string `json:"clean,omitempty"`
+
+	// Cleaned Of those, what leaves every list.
+	Cleaned int64 `json:"cleaned"`
+
+	// DryRun It changed nothing.
+	DryRun bool `json:"dryRun"`
+
+	// Entities The first of what was found.
+	Entities []struct {
+		// Action `missing`: it has to be missing once more, or the run is dry; `cleaned`: it leaves every list; `lifted`: it counted as deleted here, and the owner has it.
+		Action ReconcileReportEntitiesAction `json:"action"`
+
+		// EntityID The id that the owner gave the entity. It need not be known here.
+		EntityID   EntityID   `json:"entityId"`
+		EntityType EntityType `json:"entityType"`
+	} `json:"entities"`
+
+	// Exception Why nothing was done: OWNER_UNAVAILABLE or TOO_MANY_MISSING, for instance.
+	Exception *string `json:"exception,omitempty"`
+
+	// Failed Of those, what could not be put right.
+	Failed int64 `json:"failed"`
+
+	// Found Of those, how many are in lists and missing there, or deleted here alone.
+	Found int64 `json:"found"`
+
+	// Lifted Of those, what counts as deleted no more.
+	Lifted int64 `json:"lifted"`
+
+	// Processed Entities that the owners were asked about.
+	Processed int64 `json:"processed"`
+
+	// Reconciled Of those, what was put right.
+	Reconciled int64 `json:"reconciled"`
+
+	// Unconfirmed Of those, what has to be missing once more.
+	Unconfirmed int64 `json:"unconfirmed"`
+}
+
+// ReconcileReportEntitiesAction `missing`: it has to be missing once more, or the run is dry; `cleaned`: it leaves every list; `lifted`: it counted as deleted here, and the owner has it.
+type ReconcileReportEntitiesAction string
+
 // ReconcileSummary defines model for ReconcileSummary.
 type ReconcileSummary struct {
 	// Clean The operation that cleans what is confirmed.
 	Clean *string `json:"clean,omitempty"`
+
+	// Cleaned Of those, what leaves every list.
+	Cleaned int64 `json:"cleaned"`
 
 	// DryRun It changed nothing.
 	DryRun bool `json:"dryRun"`
@@ -963,11 +1040,14 @@ type ReconcileSummary struct {
 	// Exception Why nothing was done: OWNER_UNAVAILABLE or TOO_MANY_MISSING, for instance.
 	Exception *string `json:"exception,omitempty"`
 
-	// Failed Of those, what could not be.
+	// Failed Of those, what could not be put right.
 	Failed int64 `json:"failed"`
 
 	// Found Of those, how many are in lists and missing there, or deleted here alone.
 	Found int64 `json:"found"`
+
+	// Lifted Of those, what counts as deleted no more.
+	Lifted int64 `json:"lifted"`
 
 	// Processed Entities that the owners were asked about.
 	Processed int64 `json:"processed"`
@@ -2113,6 +2193,68 @@ func (t AuditEvents_AuditEvents_Item) MarshalJSON() ([]byte, error) {
 }
 
 func (t *AuditEvents_AuditEvents_Item) UnmarshalJSON(b []byte) error {
+	err := t.union.UnmarshalJSON(b)
+	return err
+}
+
+// AsCleanReport returns the union data inside the Operation_Response as a CleanReport
+func (t Operation_Response) AsCleanReport() (CleanReport, error) {
+	var body CleanReport
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromCleanReport overwrites any union data inside the Operation_Response as the provided CleanReport
+func (t *Operation_Response) FromCleanReport(v CleanReport) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeCleanReport performs a merge with any union data inside the Operation_Response, using the provided CleanReport
+func (t *Operation_Response) MergeCleanReport(v CleanReport) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsReconcileReport returns the union data inside the Operation_Response as a ReconcileReport
+func (t Operation_Response) AsReconcileReport() (ReconcileReport, error) {
+	var body ReconcileReport
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromReconcileReport overwrites any union data inside the Operation_Response as the provided ReconcileReport
+func (t *Operation_Response) FromReconcileReport(v ReconcileReport) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeReconcileReport performs a merge with any union data inside the Operation_Response, using the provided ReconcileReport
+func (t *Operation_Response) MergeReconcileReport(v ReconcileReport) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+func (t Operation_Response) MarshalJSON() ([]byte, error) {
+	b, err := t.union.MarshalJSON()
+	return b, err
+}
+
+func (t *Operation_Response) UnmarshalJSON(b []byte) error {
 	err := t.union.UnmarshalJSON(b)
 	return err
 }

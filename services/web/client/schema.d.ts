@@ -925,7 +925,8 @@ export interface components {
                 /** @description What history and events name: `event:<id>` or `operation:<id>`. */
                 cause: string;
             };
-            response?: components["schemas"]["CleanReport"];
+            /** @description What came of a clean; or the report of a run that has ended, whether it did anything or not. */
+            response?: components["schemas"]["CleanReport"] | components["schemas"]["ReconcileReport"];
             error?: {
                 code: string;
                 message: string;
@@ -1090,7 +1091,17 @@ export interface components {
             reconciled: number;
             /**
              * Format: int64
-             * @description Of those, what could not be.
+             * @description Of those, what leaves every list.
+             */
+            cleaned: number;
+            /**
+             * Format: int64
+             * @description Of those, what counts as deleted no more.
+             */
+            lifted: number;
+            /**
+             * Format: int64
+             * @description Of those, what could not be put right.
              */
             failed: number;
             /**
@@ -1102,6 +1113,60 @@ export interface components {
             exception?: string;
             /** @description The operation that cleans what is confirmed. */
             clean?: string;
+        };
+        /** @description What a comparison with the owners has come to. */
+        ReconcileReport: {
+            /** @description It changed nothing. */
+            dryRun: boolean;
+            /**
+             * Format: int64
+             * @description Entities that the owners were asked about.
+             */
+            processed: number;
+            /**
+             * Format: int64
+             * @description Of those, how many are in lists and missing there, or deleted here alone.
+             */
+            found: number;
+            /**
+             * Format: int64
+             * @description Of those, what was put right.
+             */
+            reconciled: number;
+            /**
+             * Format: int64
+             * @description Of those, what leaves every list.
+             */
+            cleaned: number;
+            /**
+             * Format: int64
+             * @description Of those, what counts as deleted no more.
+             */
+            lifted: number;
+            /**
+             * Format: int64
+             * @description Of those, what could not be put right.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Of those, what has to be missing once more.
+             */
+            unconfirmed: number;
+            /** @description Why nothing was done: OWNER_UNAVAILABLE or TOO_MANY_MISSING, for instance. */
+            exception?: string;
+            /** @description The operation that cleans what is confirmed. */
+            clean?: string;
+            /** @description The first of what was found. */
+            entities: {
+                entityType: components["schemas"]["EntityType"];
+                entityId: components["schemas"]["EntityId"];
+                /**
+                 * @description `missing`: it has to be missing once more, or the run is dry; `cleaned`: it leaves every list; `lifted`: it counted as deleted here, and the owner has it.
+                 * @enum {string}
+                 */
+                action: "missing" | "cleaned" | "lifted";
+            }[];
         };
         /** @description An item that came or went. */
         DeltaItem: {

@@ -1,0 +1,45 @@
+package consumer_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prefsd/prefsd/pkg/pgtest"
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+// A report names the first thousand of what it found; the counters count all.
+func TestEveryLiftedEntityIsCounted(t *testing.T) {
+	t.Parallel()
+	owner := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := struct {
+			Accounts []map[string]string `json:"accounts"`
+			NotFound []string            `json:"notFound"`
+		}{[]map[string]string{}, []string{}}
+		for id := range strings.SplitSeq(r.URL.Query().Get("ids"), ",") {
+			answer.Accounts = append(answer.Accounts, map[string]string{"id": id})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	t.Cleanup(owner.Close)
+	broker, url := newBroker(t), pgtest.New(t)
+	h := openAt(t, url)
+	_, err := h.admin.ExecContext(t.Context(), `insert into deleted_entities (entity_type, entity_id, deleted, state_at, source, cleaned_at)
+		select 'account', 'acc-' || n, true, now() - interval '1 day', 'operation:test', now() from generate_series(1, 1100) n`)
+	require.NoError(t, err)
+	c := launch(t, url, broker.Addrs(), "--directory-url="+owner.URL+"/accounts", "--reconcile-max-share=1", "--reconcile-schedule=")
+	_, _, err = h.store.OpenRun(t.Context(), preferences.KindReconcile, "tester", json.RawMessage(`{}`))
+	require.NoError(t, err)
+	h.await(t, "select count(*) from operations where state = 'succeeded'")
+	require.Zero(t, h.count(t, "select count(*) from deleted_entities where deleted"))
+	eventually(t, "all are counted", func() bool {
+		_, metrics := c.get(t, "/metrics")
+		return strings.Contains(metrics, "prefs_reconciliation_lifted_total 1100\n") && strings.Contains(metrics, "prefs_reconciliation_orphans_total 0\n")
+	})
+}
