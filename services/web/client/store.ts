@@ -368,7 +368,7 @@ export class Store<E extends Entity> implements Preferences<E> {
       try {
         listener();
       } catch (error) {
-        void Promise.reject(error); // reported as any uncaught error, and the store goes on
+        (globalThis.reportError ?? console.error)(error); // as any uncaught error, and the store goes on
       }
     }
   }
