@@ -26,6 +26,10 @@ NESTED_MODULES := deploy/deploytest
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GO_LDFLAGS     := -s -w -X main.version=$(VERSION)
 
+# Tools that run on Node.
+NODE_TOOLS := $(CACHE)/node-tools-$(shell cat deploy/tools/package-lock.json deploy/tools/node.txt .ci/node-tools | cksum | cut -d' ' -f1)
+NODE_PATHS := $(NODE_TOOLS)/bin:$(NODE_TOOLS)/node_modules/.bin
+
 # Each package with tests belongs to exactly one suite, so that no package is tested twice. What no list names is a unit.
 MODULE          := github.com/prefsd/prefsd
 INTEGRATION_PKG := migrations pkg/devpg pkg/pgtest pkg/postgres pkg/reconcile pkg/verify services/consumer services/ctl
@@ -60,7 +64,7 @@ down: ## Stop and remove the containers; their data stays in volumes
 ##@ Test
 
 .PHONY: test
-test: lint test-unit test-integration test-contract test-kafka test-e2e test-deploy test-docker ## Everything a change must pass
+test: lint test-unit test-integration test-contract test-kafka test-e2e test-web-client test-deploy test-docker ## Everything a change must pass
 
 .PHONY: ci
 ci: test ci-extra ## test, then the longer suites that CI adds
@@ -87,6 +91,11 @@ test-kafka: kafka-libs ## The broker suite, in-process and on a real Apache Kafk
 .PHONY: test-e2e
 test-e2e: kafka-libs ## The real binaries as a user starts them
 	@$(SUITE) $@ $(GOTEST) $(call under,$(E2E_PKG))
+
+.PHONY: test-web-client
+test-web-client: $(NODE_TOOLS)/ready ## The store of the pages, on the real binaries with failures in between
+	@go build -o $(BIN)/ ./cmd/dev ./cmd/prefsctl
+	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/web-client $(BIN)
 
 .PHONY: test-chaos
 test-chaos: kafka-libs ## The real binaries, killed while users save and accounts are deleted
@@ -141,10 +150,6 @@ bench: ## Benchmarks beside the same SQL, bare HTTP, and the usual Echo and gorm
 
 GOLANGCI_VERSION := $(shell sed -nE 's,^.*golangci/golangci-lint/v2 v([0-9.]+).*,\1,p' deploy/tools/go.mod)
 GOLANGCI         := $(BIN)/golangci-lint-$(GOLANGCI_VERSION)
-
-# Those that run on Node.
-NODE_TOOLS := $(CACHE)/node-tools-$(shell cat deploy/tools/package-lock.json deploy/tools/node.txt .ci/node-tools | cksum | cut -d' ' -f1)
-NODE_PATHS := $(NODE_TOOLS)/bin:$(NODE_TOOLS)/node_modules/.bin
 
 CODEGEN_VERSION := $(shell sed -nE 's,^.*oapi-codegen/oapi-codegen/v2 v([0-9.]+).*,\1,p' deploy/tools/go.mod)
 CODEGEN         := $(BIN)/oapi-codegen-$(CODEGEN_VERSION)

@@ -24,8 +24,8 @@ let output = "";
 
 before(async () => {
   directory = await mkdtemp(path.join(tmpdir(), "prefsd-web-client-"));
-  const flags = ["api", "admin", "consumer-admin", "accounts", "kafka"].flatMap((part) => [`--${part}-addr`, free]);
-  server = spawn(path.join(programs, "dev"), ["--ephemeral", "--dir", directory, "--accounts", "6", ...flags]);
+  const flags = ["api", "admin", "consumer-admin", "accounts", "web", "kafka"].flatMap((part) => [`--${part}-addr`, free]);
+  server = spawn(path.join(programs, "dev"), ["--ephemeral", "--dir", directory, ...flags]);
   process.once("exit", () => server?.kill());
   server.stdout?.on("data", (text) => (output += String(text)));
   server.stderr?.on("data", (text) => (output += String(text)));
