@@ -2,13 +2,13 @@
 // equal to the byte.
 import { createRequire } from "node:module";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const tools = process.env.NODE_PATH;
 const { build } = createRequire(join(tools, "package.json"))("esbuild");
 const app = join(dirname(fileURLToPath(import.meta.url)), "app");
-const out = process.argv[2];
+const out = resolve(process.argv[2]);
 
 const pages = ["index.html", "operator.html"];
 const html = new Map(await Promise.all(pages.map(async (name) => [name, await readFile(join(app, name), "utf8")])));
