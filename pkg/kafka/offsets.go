@@ -76,6 +76,24 @@ func (c *Client) Committed(ctx context.Context, group, topic string) (Offsets, e
 	return committed, nil
 }
 
+// Members returns how many consumers a group has now, and in which state it is.
+func (c *Client) Members(ctx context.Context, group string) (n int, state string, err error) {
+	r, err := c.requests(requestTimeout).DescribeGroups(ctx, &kafkago.DescribeGroupsRequest{GroupIDs: []string{group}})
+	if err != nil {
+		return 0, "", fmt.Errorf("ask about group %s: %w", group, err)
+	}
+	for _, g := range r.Groups {
+		switch {
+		case g.GroupID != group || errors.Is(g.Error, kafkago.GroupIdNotFound):
+		case g.Error != nil:
+			return 0, "", fmt.Errorf("ask about group %s: %w", group, g.Error)
+		default:
+			return len(g.Members), g.GroupState, nil
+		}
+	}
+	return 0, "unknown to the brokers", nil
+}
+
 func errorOf(r *kafkago.OffsetFetchResponse) error {
 	if r == nil {
 		return nil

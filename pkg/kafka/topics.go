@@ -31,6 +31,8 @@ type TopicReport struct {
 	Partitions        int
 	ReplicationFactor int
 	Mismatches        []string // for an operator to read; empty when all is well
+
+	Settings map[string]string // as they are, of those that the specification has
 }
 
 // EnsureTopics creates the topics that are missing. It never changes one that
@@ -222,7 +224,7 @@ func (a admin) settings(ctx context.Context, specs []TopicSpec, topics map[strin
 }
 
 func compare(want TopicSpec, have kafkago.Topic, settings map[string]string) TopicReport {
-	r := TopicReport{Name: want.Name, Partitions: len(have.Partitions)}
+	r := TopicReport{Name: want.Name, Partitions: len(have.Partitions), Settings: settings} // nil if none were asked for
 	if len(have.Partitions) > 0 {
 		r.ReplicationFactor = len(have.Partitions[0].Replicas)
 	}

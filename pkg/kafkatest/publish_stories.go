@@ -157,10 +157,10 @@ func keepsTopics(t *testing.T, b Broker) {
 	require.True(t, reports[0].Missing)
 	reports, err = c.EnsureTopics(t.Context(), want)
 	require.NoError(t, err)
-	require.Equal(t, []kafka.TopicReport{{Name: name, Created: true, Partitions: 2, ReplicationFactor: 1}}, reports)
+	require.Equal(t, []kafka.TopicReport{{Name: name, Created: true, Partitions: 2, ReplicationFactor: 1, Settings: want[0].Config}}, reports)
 	reports, err = c.EnsureTopics(t.Context(), want)
 	require.NoError(t, err)
-	require.Equal(t, []kafka.TopicReport{{Name: name, Partitions: 2, ReplicationFactor: 1}}, reports)
+	require.Equal(t, []kafka.TopicReport{{Name: name, Partitions: 2, ReplicationFactor: 1, Settings: want[0].Config}}, reports)
 
 	want[0].Partitions, want[0].ReplicationFactor, want[0].Config["retention.ms"] = 4, 3, "1000"
 	for range 2 { // the second time shows that the first changed nothing

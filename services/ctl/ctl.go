@@ -55,6 +55,7 @@ type grammar struct {
 	Reconcile reconcileCommand `cmd:"" help:"Compare lists with what the owner of accounts knows; exit code 3 if nothing could be believed."`
 	Dlq       dlqCommands      `cmd:"" name:"dlq" help:"Look after dead letters: events that could not be processed."`
 
+	Doctor     doctorCommand      `cmd:"" help:"Look at everything that a deployment stands on, and say what to do about what is wrong; exit code 3 if a check fails."`
 	Verify     verifyCommand      `cmd:"" help:"Check the promises of the product against the database and the topics; exit code 3 if one is broken. It changes nothing."`
 	Operations operationsCommands `cmd:"" help:"Look after long work: cleans, and what takes them back."`
 }

@@ -30,6 +30,8 @@ func (s *environmentSource) address(dir, flag string) string {
 	switch flag {
 	case "database-url":
 		pick = func(e Environment) string { return e.DatabaseURL }
+	case "directory-url":
+		pick = func(e Environment) string { return e.AccountsURL + "/accounts" }
 	case "kafka-brokers":
 		pick = func(e Environment) string { return strings.Join(e.Brokers, ",") }
 	default:
