@@ -64,7 +64,7 @@ down: ## Stop and remove the containers; their data stays in volumes
 ##@ Test
 
 .PHONY: test
-test: lint test-unit test-integration test-contract test-kafka test-e2e test-web-client test-deploy test-docker ## Everything a change must pass
+test: lint test-unit test-model test-integration test-contract test-kafka test-e2e test-web-client test-deploy test-docker ## Everything a change must pass
 
 .PHONY: ci
 ci: test ci-extra ## test, then the longer suites that CI adds
@@ -75,6 +75,10 @@ ci-extra: test-chaos test-crash test-faults test-fuzz-api fuzz-smoke mutants
 .PHONY: test-unit
 test-unit: ## Pure rules, no database and no broker
 	@$(SUITE) $@ $(GOTEST) $$(go list ./... | grep -Ev '$(UNIT_FILTER)')
+
+.PHONY: test-model
+test-model: ## Every interleaving of the protocols, and of broken ones (ARGS=-traces shows how each breaks)
+	@$(SUITE) $@ $(SHELL) -ec '$(GOTEST) -run ^TestWriters ./pkg/prefstest/model; go test -v -shuffle=$(SEED) -timeout=$(TIMEOUT) ./pkg/prefstest/model $(ARGS)'
 
 .PHONY: test-integration
 test-integration: ## Store, migrations and consumer on PostgreSQL, a database for each test
