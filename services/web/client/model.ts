@@ -131,9 +131,9 @@ export class Model<E extends Entity> {
     return known;
   }
 
-  /** It was refused. */
+  /** It was refused: nothing to try again by itself. */
   unsent(sent: Sent): void {
-    if (this.draft) this.draft = { ...this.draft, sent: this.draft.sent.filter((s) => s.key !== sent.key) };
+    if (this.draft) this.draft = { ...this.draft, queued: false, sent: this.draft.sent.filter((s) => s.key !== sent.key) };
   }
 
   /**

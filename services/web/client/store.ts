@@ -107,7 +107,10 @@ export class Store<E extends Entity> implements Preferences<E> {
     if (!this.#model.draft) return Promise.resolve(this.#state);
     return (this.#next ??= this.#write("save", () => {
       this.#next = null;
-      return this.#sendSave();
+      return this.#sendSave().catch((error: unknown) => {
+        if (error instanceof Failure && error.passing) this.#postpone();
+        throw error;
+      });
     }));
   };
 
@@ -232,8 +235,7 @@ export class Store<E extends Entity> implements Preferences<E> {
         return;
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
-        if (error.passing) this.#postpone();
-        else this.#model.unsent(sent);
+        if (!error.passing) this.#model.unsent(sent);
         if (error.problem.status !== 412) throw error;
         if (!(await this.#caughtUp(error))) return;
       }

@@ -94,6 +94,30 @@ story("a favourite without a network is saved on return", ["A"], async (scene) =
   await until(store, (s) => s.draft === null && s.status === "ready");
 });
 
+story("what the server refuses on return is not sent again and again", ["A"], async (scene) => {
+  const store = await scene.ordered("A");
+  scene.online = false;
+  await store.patch(id(store.state, "A"), { note: "x".repeat(20_000) });
+  scene.online = true;
+  scene.events.dispatchEvent(new Event("online"));
+  const state = await until(store, (s) => s.status === "failed");
+  assert.deepEqual([state.error?.kind, state.draft?.queued], ["refused", false]);
+  await store.load();
+  assert.equal(scene.faults.of(save).length, 1 + 1);
+});
+
+story("a list that cannot be read after a conflict is saved when it can", ["A", "B"], async (scene) => {
+  const store = await scene.ordered("A", "B");
+  const other = await scene.elsewhere();
+  await other.patch(id(other.state, "A"), { isFavorite: true });
+  store.move(id(store.state, "B"), 0);
+  scene.faults.plan(read, "cut", "cut", "cut", "cut");
+  assert.deepEqual([(await store.save()).error?.kind, store.state.draft?.queued], ["network", true]);
+  await store.load();
+  await until(store, (s) => s.draft === null && s.status === "ready");
+  assert.deepEqual((await other.load()).items.map((i) => i.attributes), [{}, { isFavorite: true }]);
+});
+
 story("a network that comes back ends the wait", ["A"], async (scene) => {
   const store = await scene.ordered("A");
   store.remove(id(store.state, "A"));
