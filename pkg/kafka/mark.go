@@ -36,21 +36,25 @@ func isUnknown(err error) bool {
 // recognise finds out whether a partition that the broker did not know for a
 // while is the one that it was: a broker that has just started knows nothing
 // yet. Only another record where the mark was proves that it is not. One that
-// is not there may be removed, or not be written yet; fetching tells.
+// is not there may be removed, which settles it, or not be written yet: then it
+// is looked for again, before anything that is read is believed.
 func (w *worker) recognise(ctx context.Context) error {
 	first, last, err := w.g.cfg.Client.bounds(ctx, w.at)
 	if err != nil {
 		return err
 	}
-	w.missed = false
-	if w.mark == nil || w.mark.offset < first || w.mark.offset >= last {
+	switch {
+	case w.mark == nil || w.mark.offset < first:
+		w.missed = false
+		return nil
+	case w.mark.offset >= last:
 		return nil
 	}
 	got, err := w.g.cfg.Client.fetch(ctx, w.at, w.mark.offset)
 	if err != nil {
-		w.missed = true
 		return err
 	}
+	w.missed = false
 	switch {
 	case len(got.records) == 0 || got.records[0].Offset != w.mark.offset:
 	case w.mark.is(got.records[0]):

@@ -82,6 +82,8 @@ func (w *worker) read(ctx context.Context) (fetched, error) {
 	case isUnknown(err):
 		w.missed = true
 		w.offsets.forget(w.at)
+	case err == nil && w.missed:
+		return fetched{}, errMovingLog // it has grown past the mark since
 	case len(got.records) > 0:
 		w.mark = markOf(got.records[len(got.records)-1])
 	}
@@ -185,6 +187,7 @@ func (w *worker) reset(ctx context.Context) error {
 		return err
 	}
 	if first <= w.next && w.next <= last {
+		w.missed = true
 		return errMovingLog
 	}
 	w.restart(ctx, first)
@@ -198,12 +201,12 @@ func (w *worker) restart(ctx context.Context, first int64) {
 	if hook := w.g.cfg.Hooks.Reset; hook != nil {
 		hook(w.at.topic, w.at.partition, w.next, first)
 	}
-	w.next, w.mark = first, nil
+	w.next, w.mark, w.missed = first, nil, false
 	w.offsets.mark(w.at, first)
 }
 
-// errMovingLog is what a leader says whose log ends before the group's offset,
-// while another look finds the offset there: a leader that is catching up.
+// errMovingLog is a log that ends before the group's offset, while another look
+// finds the offset there: a leader that is catching up, or a new log that grows.
 var errMovingLog = errors.New("the log's bounds are changing")
 
 func (w *worker) fetchFailed(ctx context.Context, err error) {

@@ -26,6 +26,7 @@ func faultStories() []story {
 		{"a compacted log is read to its end", compactedLog},
 		{"a handler that hangs is unhealthy", hangingHandler},
 		{"a broker that knows no topics for a while is no new log", forgetfulBroker},
+		{"a topic that is made anew and grows is read from its beginning", readsNewTopicThatGrows},
 	}
 }
 

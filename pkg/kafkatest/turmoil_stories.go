@@ -2,7 +2,6 @@ package kafkatest
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/prefsd/prefsd/pkg/kafka"
+	"github.com/prefsd/prefsd/pkg/outbox"
 )
 
 // troubles counts what a group had to get over.
@@ -40,46 +40,93 @@ func (c *troubles) hooks() kafka.Hooks {
 // and means something else.
 func readsNewTopic(t *testing.T, b Broker) {
 	t.Helper()
-	topic := Topic(t, b, 2)
-	c := Client(t, b, topic)
-	var seen sync.Map
-	var total atomic.Int64
-	var trouble troubles
-	join(t, kafka.GroupConfig{Client: c, Group: Name("group"), Topics: []string{topic}, Hooks: trouble.hooks()},
-		func(_ context.Context, r kafka.Record) error {
-			seen.Store(string(r.Value), true)
-			total.Add(1)
-			return nil
-		})
-	old := messages(topic, 8, 100, 0)
-	publishAll(t, kafka.NewPublisher(c, kafka.PublisherConfig{}), old)
-	eventually(t, "the old topic is read", func() bool { return total.Load() == 100 })
-
-	remove(t, b, topic)
-	eventually(t, "it is missed", func() bool { return trouble.fetches.Load() > 0 })
+	r := newRemade(t, b)
 	// Nobody looks before all is there, where that can be arranged: the log's end says nothing then.
 	look := func() {}
 	if f, ok := b.(Faulty); ok {
-		look = f.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: topic, Err: kerr.UnknownTopicOrPartition, Count: -1}).Remove
+		look = r.failFetches(f, kerr.UnknownTopicOrPartition)
 	}
-	create(t, b, kafka.TopicSpec{Name: topic, Partitions: 2})
-	fresh := messages(topic, 8, 400, 0)
-	for i := range fresh {
-		fresh[i].Value = append([]byte("new "), fresh[i].Value...)
-	}
-	publishAll(t, kafka.NewPublisher(c, kafka.PublisherConfig{}), fresh)
+	create(t, b, kafka.TopicSpec{Name: r.topic, Partitions: 2})
+	publishAll(t, r.publisher, r.fresh)
 	look()
-	eventually(t, "the new topic is read whole", func() bool {
-		n := 0
-		seen.Range(func(v, _ any) bool {
-			if s, ok := v.(string); ok && strings.HasPrefix(s, "new ") {
-				n++
-			}
-			return true
+	r.awaitFresh(t)
+}
+
+// readsNewTopicThatGrows has the member see the new log before its end has come
+// to where the member was in the old one, and not again before it has gone past
+// that.
+func readsNewTopicThatGrows(t *testing.T, b Broker) {
+	t.Helper()
+	f, ok := b.(Faulty)
+	require.True(t, ok)
+	r := newRemade(t, b)
+	look := r.failFetches(f, kerr.NotLeaderForPartition)
+	create(t, b, kafka.TopicSpec{Name: r.topic, Partitions: 2})
+	few := len(r.fresh) / 20
+	publishAll(t, r.publisher, r.fresh[:few])
+	seen := r.trouble.fetches.Load()
+	eventually(t, "both partitions are looked at", func() bool { return r.trouble.fetches.Load() > seen+10 })
+	publishAll(t, r.publisher, r.fresh[few:])
+	look()
+	r.awaitFresh(t)
+}
+
+// remade is a topic that is deleted under a member that has read it.
+type remade struct {
+	topic     string
+	publisher *kafka.Publisher
+	trouble   troubles
+	fresh     []outbox.Message // to be published to the topic of the same name
+
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func newRemade(t *testing.T, b Broker) *remade {
+	t.Helper()
+	r := &remade{topic: Topic(t, b, 2), seen: map[string]bool{}}
+	c := Client(t, b, r.topic)
+	r.publisher = kafka.NewPublisher(c, kafka.PublisherConfig{})
+	join(t, kafka.GroupConfig{Client: c, Group: Name("group"), Topics: []string{r.topic}, Hooks: r.trouble.hooks()},
+		func(_ context.Context, record kafka.Record) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.seen[string(record.Value)] = true
+			return nil
 		})
-		return n == len(fresh)
-	})
-	require.Positive(t, trouble.resets.Load()+trouble.rebalances.Load()-1, "it is counted, as lost offsets or as a new generation")
+	old := messages(r.topic, 8, 100, 0)
+	publishAll(t, r.publisher, old)
+	eventually(t, "the old topic is read", func() bool { return r.has(old) })
+	remove(t, b, r.topic)
+	eventually(t, "it is missed", func() bool { return r.trouble.fetches.Load() > 0 })
+	r.fresh = messages(r.topic, 8, 400, 0)
+	for i := range r.fresh {
+		r.fresh[i].Value = append([]byte("new "), r.fresh[i].Value...)
+	}
+	return r
+}
+
+// failFetches answers each with an error until the function that it returns is
+// called.
+func (r *remade) failFetches(f Faulty, err *kerr.Error) func() {
+	return f.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: r.topic, Err: err, Count: -1}).Remove
+}
+
+func (r *remade) has(all []outbox.Message) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range all {
+		if !r.seen[string(m.Value)] {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *remade) awaitFresh(t *testing.T) {
+	t.Helper()
+	eventually(t, "the new topic is read whole", func() bool { return r.has(r.fresh) })
+	require.Positive(t, r.trouble.resets.Load()+r.trouble.rebalances.Load()-1, "it is counted, as lost offsets or as a new generation")
 }
 
 func remove(tb testing.TB, b Broker, topic string) {
