@@ -146,9 +146,38 @@ $(SCHEMATHESIS)/ready:
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/schemathesis/requirements.txt
 	@touch $@
 
+KINTO_PACKAGES := kinto[postgresql]==26.5.0 gunicorn==27.0.1
+KINTO          := $(CACHE)/kinto-$(shell echo '$(KINTO_PACKAGES)' | cksum | cut -d' ' -f1)
+DEBEZIUM       := $(CACHE)/debezium-$(shell cksum <cmd/bench/debezium/pom.xml | cut -d' ' -f1)
+
 .PHONY: bench
 bench: ## Benchmarks beside the same SQL, bare HTTP, and the usual Echo and gorm code (flags: ARGS="--json")
 	go run ./cmd/bench $(ARGS)
+
+.PHONY: bench-clean
+bench-clean: ## One account taken out of 100,000 lists of 25, beside the chunked DELETE
+	go run ./cmd/bench --only deletion --lists 100000 --items 25 $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(KINTO)/ready ## The requests beside Kinto and PocketBase as well (downloads both)
+	cd cmd/bench/pocketbase && go build -o $(BIN)/pocketbase .
+	go run ./cmd/bench --kinto $(KINTO) --pocketbase $(BIN)/pocketbase --active 200 $(ARGS)
+
+.PHONY: bench-relay
+bench-relay: kafka-libs $(DEBEZIUM)/ready ## The relay and the consumer on Apache Kafka, beside Debezium (needs Java and Maven)
+	DEBEZIUM_LIBS=$(DEBEZIUM) go run ./cmd/bench --only relay --only consumer $(ARGS)
+
+$(KINTO)/ready:
+	@echo 'installing Kinto, once'
+	@python3 -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(KINTO_PACKAGES)
+	@touch $@
+
+$(DEBEZIUM)/ready:
+	@echo "fetching Debezium's jars, once"
+	@mvn -B -q -ntp -f cmd/bench/debezium/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(@D)
+	@touch $@
 
 ##@ Code
 

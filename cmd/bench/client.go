@@ -18,17 +18,21 @@ type client struct {
 	lists, items int
 	active       int // users, from the first
 	id, clients  int
-	tokens       *tokens
+	authorize    func(user int) (string, error) // the header
 	orders       map[int][]int
 	answer       int   // bytes of every answer, where the server sends what it is asked for
 	bytes, count int64 // of the answers to do
 }
 
-func newClient(to *process, id int, f flags, t *tokens) *client {
-	return &client{
+func (m *machine) newClient(to *process, id int, f flags) *client {
+	c := &client{
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true}, Timeout: 30 * time.Second},
-		base: to.url, answer: to.answer, lists: f.Lists, active: f.Active, items: f.Items, id: id, clients: f.Clients, tokens: t, orders: map[int][]int{},
+		base: to.url, answer: to.answer, lists: f.Lists, active: f.Active, items: f.Items, id: id, clients: f.Clients, authorize: m.tokens.bearer, orders: map[int][]int{},
 	}
+	if to.authorize != nil {
+		c.authorize = to.authorize
+	}
+	return c
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }
@@ -64,11 +68,11 @@ func (c *client) request(ctx context.Context, method, path string, user int, tag
 	if err != nil {
 		return nil, err
 	}
-	token, err := c.tokens.of(user)
+	authorization, err := c.authorize(user)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", authorization)
 	if tag != "" {
 		req.Header.Set("If-None-Match", tag)
 	}
@@ -96,9 +100,9 @@ func (c *client) do(ctx context.Context, method, path string, user int, tag, bod
 	return err
 }
 
-// tag reads a list's entity tag.
-func (c *client) tag(ctx context.Context, user int) (string, error) {
-	res, err := c.request(ctx, http.MethodGet, "/preferences?domain=accounts", user, "", "", http.StatusOK)
+// tag reads the entity tag of what a path of the user's answers.
+func (c *client) tag(ctx context.Context, path string, user int) (string, error) {
+	res, err := c.request(ctx, http.MethodGet, path, user, "", "", http.StatusOK)
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -29,14 +30,22 @@ type deletion struct {
 	Floor   side   `json:"floor"`   // DELETE of the rows alone, in the same chunks
 }
 
-// deletions takes four accounts out of all lists. After a checkpoint the first
+// beside is what a user who reads lists notices of a deletion.
+type beside struct {
+	Idle    figures `json:"idle"`
+	Service figures `json:"service"`
+	Floor   figures `json:"floor"`
+}
+
+// deletions takes six accounts out of all lists. After a checkpoint the first
 // change of a page puts the whole page into the WAL, on both sides.
-func (m *machine) deletions(ctx context.Context) ([]deletion, error) {
+func (m *machine) deletions(ctx context.Context, f flags) (sides []deletion, reader *beside, err error) {
 	announcer := preferences.Announcer{EventsTopic: "preferences.events", CleanedTopic: "preferences.cleaned", Source: events.Source("bench")}
 	store, err := postgres.Open(postgres.Config{URL: m.server.URL(), MaxConns: 2, Announcer: announcer})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	defer func() { err = errors.Join(err, store.Close()) }()
 	service := preferences.New(preferences.Options{Store: store, Announcer: announcer})
 	floor := func(account int) func() (int64, error) {
 		return func() (int64, error) { return m.deleteRows(ctx, entityID(account)) }
@@ -56,7 +65,58 @@ func (m *machine) deletions(ctx context.Context) ([]deletion, error) {
 			*run.into, err = m.measure(ctx, run.work)
 		}
 	}
-	return []deletion{cold, warm}, errors.Join(err, store.Close())
+	if err != nil {
+		return nil, nil, err
+	}
+	reader = &beside{}
+	err = errors.Join(m.readBeside(ctx, f, &reader.Idle, nil), m.readBeside(ctx, f, &reader.Service, whole(5)), m.readBeside(ctx, f, &reader.Floor, floor(6)))
+	return []deletion{cold, warm}, reader, err
+}
+
+// readBeside reads lists at a steady pace while the work is done, or for a while
+// if there is none.
+func (m *machine) readBeside(ctx context.Context, f flags, into *figures, work func() (int64, error)) error {
+	store, err := postgres.Open(postgres.Config{URL: m.server.URL(), MaxConns: 1})
+	if err != nil {
+		return err
+	}
+	reading, stop := context.WithTimeout(ctx, f.Time)
+	if work != nil {
+		reading, stop = context.WithCancel(ctx)
+	}
+	defer stop()
+	var took []time.Duration
+	ended := make(chan error, 1)
+	begin := time.Now()
+	go func() {
+		var err error
+		took, err = readLists(reading, store, f.Lists)
+		ended <- err
+	}()
+	if work != nil {
+		_, err = work()
+		stop()
+	}
+	err = errors.Join(err, <-ended, store.Close())
+	if err == nil {
+		*into = summarize(took, time.Since(begin), 0, 0)
+	}
+	return err
+}
+
+// readLists reads a random list every other millisecond until ctx ends.
+func readLists(ctx context.Context, store *postgres.Store, lists int) (took []time.Duration, err error) {
+	const every = 2 * time.Millisecond
+	for next := time.Now(); ctx.Err() == nil; next = next.Add(every) {
+		pause(ctx, time.Until(next))
+		begin := time.Now()
+		_, err := store.List(context.WithoutCancel(ctx), preferences.Key{UserID: fmt.Sprintf("user-%d", rand.IntN(lists)+1), Domain: "accounts"})
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(begin))
+	}
+	return took[1:], nil // the first one opens the connection
 }
 
 // sweep delivers a deletion and does what the runner does with the rest.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -41,7 +42,7 @@ var durable = map[string]string{
 	"max_wal_size": "4GB", "checkpoint_timeout": "30min",
 }
 
-func newMachine(ctx context.Context) (*machine, error) {
+func newMachine(ctx context.Context, f flags) (*machine, error) {
 	dir, err := os.MkdirTemp("", "prefsd-bench-")
 	if err != nil {
 		return nil, err
@@ -54,7 +55,11 @@ func newMachine(ctx context.Context) (*machine, error) {
 	if err := key.Save(m.keyFile); err != nil {
 		return nil, errors.Join(err, m.close(ctx))
 	}
-	if m.server, err = devpg.Start(ctx, devpg.Options{Settings: durable}); err != nil {
+	settings := maps.Clone(durable)
+	if f.asked(relayBench) {
+		settings["wal_level"] = "logical" // Debezium's condition
+	}
+	if m.server, err = devpg.Start(ctx, devpg.Options{Settings: settings}); err != nil {
 		return nil, errors.Join(err, m.close(ctx))
 	}
 	if m.admin, err = pgx.Connect(ctx, m.server.URL()); err != nil {
@@ -88,19 +93,20 @@ func (m *machine) close(ctx context.Context) error {
 	return errors.Join(append(errs, os.RemoveAll(m.dir))...)
 }
 
-// seed fills the tables as if every user had saved one list: its items lie
-// side by side.
-func (m *machine) seed(ctx context.Context, lists, items int) error {
-	if items > 63 || items < 8 {
-		return errors.New("--items must be from 8 to 63")
-	}
+func (m *machine) migrate(ctx context.Context) error {
 	db, err := sql.Open("pgx", m.server.URL())
 	if err != nil {
 		return err
 	}
 	_, err = migrations.Up(ctx, db)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
+	return errors.Join(err, db.Close())
+}
+
+// seed fills the tables as if every user had saved one list: its items lie
+// side by side.
+func (m *machine) seed(ctx context.Context, lists, items int) error {
+	if items > 63 || items < 8 {
+		return errors.New("--items must be from 8 to 63")
 	}
 	progress("filling %d lists of %d items", lists, items)
 	for _, statement := range []string{
@@ -140,22 +146,41 @@ func (t *tokens) of(user int) (string, error) {
 	return token, err
 }
 
-// process is a server that is measured, as it is deployed.
-type process struct {
-	cmd    *exec.Cmd
-	url    string
-	answer int // bytes to ask for, of a server that sends so many
+func (t *tokens) bearer(user int) (string, error) {
+	token, err := t.of(user)
+	return "Bearer " + token, err
 }
 
-func (m *machine) startAPI(ctx context.Context) (*process, error) {
+// process is a server that is measured, as it is deployed.
+type process struct {
+	cmd       *exec.Cmd
+	url       string
+	answer    int                            // bytes to ask for, of a server that sends so many
+	authorize func(user int) (string, error) // where its tokens are not prefsd's
+}
+
+// startAPI starts the api; env has the last word.
+func (m *machine) startAPI(ctx context.Context, env ...string) (*process, error) {
 	addr, admin, err := freeAddrs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return m.start(ctx, "api", "github.com/prefsd/prefsd/cmd/api", "http://"+addr, "http://"+admin+"/readyz",
-		"PREFS_DATABASE_URL="+m.server.URL(), "PREFS_KAFKA_BROKERS=127.0.0.1:1", "PREFS_RELAY=off", "PREFS_HTTP_ADDR="+addr, "PREFS_ADMIN_ADDR="+admin,
-		"PREFS_AUTH_DEV_KEY_FILE="+m.keyFile, "PREFS_AUTH_ISSUER="+auth.DevIssuer, "PREFS_AUTH_AUDIENCE="+auth.DevAudience, "PREFS_LOG_LEVEL=warn",
-		"PREFS_RATE_LIMIT=1000000/1s") // what is sent is counted, but nobody is refused
+	return m.start(ctx, "api", "github.com/prefsd/prefsd/cmd/api", "http://"+addr, "http://"+admin+"/readyz", append([]string{
+		"PREFS_DATABASE_URL=" + m.server.URL(), "PREFS_KAFKA_BROKERS=127.0.0.1:1", "PREFS_RELAY=off", "PREFS_HTTP_ADDR=" + addr, "PREFS_ADMIN_ADDR=" + admin,
+		"PREFS_AUTH_DEV_KEY_FILE=" + m.keyFile, "PREFS_AUTH_ISSUER=" + auth.DevIssuer, "PREFS_AUTH_AUDIENCE=" + auth.DevAudience, "PREFS_LOG_LEVEL=warn",
+		"PREFS_RATE_LIMIT=1000000/1s", // what is sent is counted, but nobody is refused
+	}, env...)...)
+}
+
+// startConsumer starts the consumer.
+func (m *machine) startConsumer(ctx context.Context, env ...string) (*process, error) {
+	_, admin, err := freeAddrs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return m.start(ctx, "consumer", "github.com/prefsd/prefsd/cmd/consumer", "", "http://"+admin+"/readyz", append([]string{
+		"PREFS_DATABASE_URL=" + m.server.URL(), "PREFS_ADMIN_ADDR=" + admin, "PREFS_LOG_LEVEL=warn",
+	}, env...)...)
 }
 
 // startCeiling starts the server that does nothing but HTTP.
@@ -176,17 +201,23 @@ func (m *machine) start(ctx context.Context, name, pkg, url, readyURL string, en
 	if err := build.Run(); err != nil {
 		return nil, fmt.Errorf("build %s: %w", name, err)
 	}
-	cmd := exec.CommandContext(ctx, binary) //nolint:gosec // the binary was built a few lines above
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Start(); err != nil {
+	p, err := spawn(ctx, env, binary)
+	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, url: url}
+	p.url = url
 	if err := ready(ctx, readyURL); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	return p, nil
+}
+
+// spawn starts a program.
+func spawn(ctx context.Context, env []string, name string, args ...string) (*process, error) {
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // what is measured, built or found by the bench itself
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return &process{cmd: cmd}, cmd.Start()
 }
 
 func freeAddrs(ctx context.Context) (string, string, error) {
@@ -235,5 +266,10 @@ func (p *process) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	return p.cmd.Wait()
+	err := p.cmd.Wait()
+	const terminated = 128 + int(syscall.SIGTERM) // how Java says that it did as it was told
+	if p.cmd.ProcessState.ExitCode() == terminated {
+		return nil
+	}
+	return err
 }

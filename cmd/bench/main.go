@@ -26,9 +26,25 @@ type flags struct {
 	Clients int           `default:"8" help:"Concurrent clients."`
 	Time    time.Duration `default:"6s" help:"How long each operation runs."`
 	Only    []string      `sep:"none" help:"Operations to measure; all by default."`
+	Records int           `default:"20000" help:"Events of owners that the consumer works off."`
 	Naive   bool          `default:"true" negatable:"" help:"Measure the usual Echo and gorm code as well."`
 	JSON    bool          `help:"Print JSON instead of a table."`
+
+	Kinto      string `help:"A directory with Kinto installed (bin/kinto, bin/gunicorn), to measure it as well."`
+	PocketBase string `name:"pocketbase" help:"The program of cmd/bench/pocketbase, to measure it as well."`
+
+	KafkaLibs    string `env:"KAFKA_LIBS" help:"Directory with the jars of Apache Kafka, for the operations relay and consumer, which run when they are named."`
+	DebeziumLibs string `env:"DEBEZIUM_LIBS" help:"Directory with the jars of Debezium, to measure it beside the relay."`
 }
+
+// Operations that need Apache Kafka.
+const (
+	relayBench    = "relay"
+	consumerBench = "consumer"
+)
+
+// asked says whether an operation was named.
+func (f flags) asked(name string) bool { return slices.Contains(f.Only, name) }
 
 func main() {
 	var f flags
@@ -40,35 +56,77 @@ func main() {
 }
 
 func run(ctx context.Context, f flags) (err error) {
-	m, err := newMachine(ctx)
+	m, err := newMachine(ctx, f)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.close(ctx)) }()
-	if err := m.seed(ctx, f.Lists, f.Items); err != nil {
-		return err
-	}
-	report := report{Lists: f.Lists, Items: f.Items, Clients: f.Clients}
-	if report.Rows, err = m.requests(ctx, f); err != nil {
-		return err
-	}
-	if chosen(f.Only, "deletion") {
-		if report.Deletions, err = m.deletions(ctx); err != nil {
-			return fmt.Errorf("deletion: %w", err)
+	r := report{Lists: f.Lists, Items: f.Items, Clients: f.Clients}
+	for _, part := range []struct {
+		name    string
+		measure func(context.Context, flags, *report) error
+	}{{"lists", m.lists}, {"drain", m.backlog}, {"kafka", m.kafka}} {
+		if err := part.measure(ctx, f, &r); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	if chosen(f.Only, "drain") {
-		if report.Drain, err = m.drain(ctx, f.Backlog); err != nil {
-			return fmt.Errorf("drain: %w", err)
-		}
-	}
-	report.Machine = describe()
+	r.Machine = describe()
 	if f.JSON {
 		enc := json.NewEncoder(os.Stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(report)
+		return enc.Encode(r)
 	}
-	return report.print(os.Stdout)
+	return r.print(os.Stdout)
+}
+
+// lists measures what needs lists.
+func (m *machine) lists(ctx context.Context, f flags, r *report) (err error) {
+	requests := slices.ContainsFunc(operations(), func(op operation) bool { return chosen(f.Only, op.name) })
+	if err := m.migrate(ctx); err != nil {
+		return err
+	}
+	if !requests && !chosen(f.Only, "deletion") {
+		return nil
+	}
+	if err := m.seed(ctx, f.Lists, f.Items); err != nil {
+		return err
+	}
+	if r.Rows, err = m.requests(ctx, f); err != nil || !chosen(f.Only, "deletion") {
+		return err
+	}
+	r.Deletions, r.Reader, err = m.deletions(ctx, f)
+	return err
+}
+
+func (m *machine) backlog(ctx context.Context, f flags, r *report) (err error) {
+	if chosen(f.Only, "drain") {
+		r.Drain, err = m.drain(ctx, f.Backlog)
+	}
+	return err
+}
+
+// kafka measures what needs a broker.
+func (m *machine) kafka(ctx context.Context, f flags, r *report) (err error) {
+	if !f.asked(relayBench) && !f.asked(consumerBench) {
+		return nil
+	}
+	if f.KafkaLibs == "" {
+		return errors.New("--kafka-libs or KAFKA_LIBS must say where Apache Kafka is; make kafka-libs fetches it")
+	}
+	brokers, stop, err := m.startKafka(ctx, f.KafkaLibs)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if f.asked(relayBench) {
+		if r.Relays, err = m.relays(ctx, brokers, f); err != nil {
+			return err
+		}
+	}
+	if f.asked(consumerBench) {
+		r.Deliveries, err = m.deliveries(ctx, brokers, f)
+	}
+	return err
 }
 
 // requests measures the operations over HTTP.
@@ -87,11 +145,11 @@ func (m *machine) requests(ctx context.Context, f flags) (rows []row, err error)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, ceiling.stop()) }()
-	naive, err := m.startNaive(ctx, f)
+	others, err := m.startRivals(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, naive.stop()) }()
+	defer func() { err = errors.Join(err, stopRivals(others)) }()
 	if err := m.greet(ctx, api, f); err != nil {
 		return nil, err
 	}
@@ -100,8 +158,8 @@ func (m *machine) requests(ctx context.Context, f flags) (rows []row, err error)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", op.name, err)
 		}
-		if row.Naive, err = m.rival(ctx, naive, op, f); err != nil {
-			return nil, fmt.Errorf("%s, naive: %w", op.name, err)
+		if row.Rivals, err = m.versus(ctx, others, op, f); err != nil {
+			return nil, fmt.Errorf("%s: %w", op.name, err)
 		}
 		rows = append(rows, row)
 		progress("%s done", op.name)

@@ -16,13 +16,14 @@ type figures struct {
 	CPU        float64 `json:"cpuMicros"`        // a request, service and PostgreSQL together
 	ServiceCPU float64 `json:"serviceCpuMicros"` // of it, the service's
 	Bytes      int     `json:"answerBytes"`      // of an answer's body
+	Count      int     `json:"count"`
 }
 
 // load runs an operation with so many clients for so long and measures it.
 func (m *machine) load(ctx context.Context, api *process, op operation, f flags) (figures, error) {
 	clients, next := make([]*client, f.Clients), make([]func() error, f.Clients)
 	for i := range clients {
-		clients[i] = newClient(api, i, f, m.tokens)
+		clients[i] = m.newClient(api, i, f)
 		defer clients[i].close()
 		var err error
 		if next[i], err = op.prepare(ctx, clients[i]); err != nil {
@@ -75,10 +76,10 @@ func answerSize(clients []*client) int {
 // greet lets every active user be seen once, so that no operation pays for
 // what the first request of a token costs.
 func (m *machine) greet(ctx context.Context, api *process, f flags) error {
-	c := newClient(api, 0, f, m.tokens)
+	c := m.newClient(api, 0, f)
 	defer c.close()
 	for user := 1; user <= f.Active; user++ {
-		if _, err := c.tag(ctx, user); err != nil {
+		if _, err := c.tag(ctx, listPath, user); err != nil {
 			return err
 		}
 	}
@@ -101,7 +102,7 @@ func summarize(took []time.Duration, elapsed, service, postgres time.Duration) f
 	at := func(q float64) float64 { return float64(took[int(q*float64(len(took)-1))].Microseconds()) / 1000 }
 	const median, tail = 0.5, 0.99
 	return figures{
-		PerSecond: n / elapsed.Seconds(), P50: at(median), P99: at(tail),
+		Count: len(took), PerSecond: n / elapsed.Seconds(), P50: at(median), P99: at(tail),
 		CPU: float64((service + postgres).Microseconds()) / n, ServiceCPU: float64(service.Microseconds()) / n,
 	}
 }

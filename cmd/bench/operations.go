@@ -25,32 +25,42 @@ const label = `{"label": "Everyday account", "pinned": true}`
 
 var fresh atomic.Int64 // numbers users that have no list yet
 
+// Names of operations that other servers offer too.
+const (
+	opList      = "list of 20"
+	opKnown     = "304"
+	opPatch     = "PATCH"
+	opUnchanged = "replace, nothing changed"
+	opMove      = "replace, one move"
+	opFirst     = "replace, first write, new token"
+)
+
+const listPath = "/preferences?domain=accounts"
+
 func operations() []operation {
 	return []operation{
-		{"list of 20", floorList, func(ctx context.Context, c *client) (func() error, error) {
+		{opList, floorList, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
-				return c.do(ctx, http.MethodGet, "/preferences?domain=accounts", c.randomUser(), "", "", http.StatusOK)
+				return c.do(ctx, http.MethodGet, listPath, c.randomUser(), "", "", http.StatusOK)
 			}, nil
 		}},
-		{"304", floorHead, notModified},
-		{"PATCH", floorPatch, func(ctx context.Context, c *client) (func() error, error) {
+		{opKnown, floorHead, knownTags(func(int) string { return listPath })},
+		{opPatch, floorPatch, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
 				u := c.randomUser()
 				path := "/preferences/" + itemID(u, rand.IntN(c.items)+1)
 				return c.do(ctx, http.MethodPatch, path, u, "", fmt.Sprintf(`{"attributes":{"v":%d}}`, rand.IntN(1_000_000)), http.StatusOK)
 			}, nil
 		}},
-		{"replace, nothing changed", floorList, unchanged},
-		{"replace, one move", floorMove, func(ctx context.Context, c *client) (func() error, error) {
+		{opUnchanged, floorList, unchanged},
+		{opMove, floorMove, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
 				u := c.ownUser()
-				order := c.orderOf(u)
-				i, j := rand.IntN(len(order)), rand.IntN(len(order))
-				order[i], order[j] = order[j], order[i]
+				order := c.swapped(u)
 				return c.do(ctx, http.MethodPut, "/preferences:batchReplace", u, "", c.body(order), http.StatusOK)
 			}, nil
 		}},
-		{"replace, first write, new token", floorFirst, func(ctx context.Context, c *client) (func() error, error) {
+		{opFirst, floorFirst, func(ctx context.Context, c *client) (func() error, error) {
 			return func() error {
 				u := c.lists + int(fresh.Add(1)) // its token is new as well
 				return c.do(ctx, http.MethodPut, "/preferences:batchReplace", u, "", c.body(c.fresh()), http.StatusOK)
@@ -59,23 +69,25 @@ func operations() []operation {
 	}
 }
 
-// notModified asks for lists whose tags it has read before.
-func notModified(ctx context.Context, c *client) (func() error, error) {
-	const known = 500
-	users, tags := make([]int, known), make([]string, known)
-	for i := range users {
-		users[i] = c.randomUser()
-		tag, err := c.tag(ctx, users[i])
-		if err != nil {
-			return nil, err
+// knownTags asks for lists whose tags it has read before.
+func knownTags(path func(user int) string) func(context.Context, *client) (func() error, error) {
+	return func(ctx context.Context, c *client) (func() error, error) {
+		const known = 500
+		users, tags := make([]int, known), make([]string, known)
+		for i := range users {
+			users[i] = c.randomUser()
+			tag, err := c.tag(ctx, path(users[i]), users[i])
+			if err != nil {
+				return nil, err
+			}
+			tags[i] = tag
 		}
-		tags[i] = tag
+		next := 0
+		return func() error {
+			next = (next + 1) % known
+			return c.do(ctx, http.MethodGet, path(users[next]), users[next], tags[next], "", http.StatusNotModified)
+		}, nil
 	}
-	next := 0
-	return func() error {
-		next = (next + 1) % known
-		return c.do(ctx, http.MethodGet, "/preferences?domain=accounts", users[next], tags[next], "", http.StatusNotModified)
-	}, nil
 }
 
 // unchanged saves lists as they are. Each is saved once before, because earlier
@@ -90,6 +102,14 @@ func unchanged(ctx context.Context, c *client) (func() error, error) {
 		}
 	}
 	return func() error { return save(c.ownUser()) }, nil
+}
+
+// swapped is the order of a user's list after two of its items changed places.
+func (c *client) swapped(u int) []int {
+	order := c.orderOf(u)
+	i, j := rand.IntN(len(order)), rand.IntN(len(order))
+	order[i], order[j] = order[j], order[i]
+	return order
 }
 
 // body is the request of a UI: every item with its attributes, in order.

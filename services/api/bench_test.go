@@ -2,6 +2,9 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -51,6 +54,12 @@ func BenchmarkHandler(b *testing.B) {
 	saved := send(http.MethodPut, "/preferences:batchReplace", body(many(20)...), "")
 	require.Equal(b, http.StatusOK, saved.Code)
 	tag := saved.Header().Get("ETag")
+	var list struct{ Preferences []struct{ ID string } }
+	require.NoError(b, json.Unmarshal(saved.Body.Bytes(), &list))
+	item := "/preferences/" + list.Preferences[7].ID
+	moved := many(20)
+	moved[0], moved[7] = moved[7], moved[0]
+	orders, n := []string{body(moved...), body(many(20)...)}, 0
 	for _, c := range []struct {
 		name, method, target, body, tag string
 		status                          int
@@ -58,13 +67,23 @@ func BenchmarkHandler(b *testing.B) {
 		{"not modified", http.MethodGet, accounts, "", tag, http.StatusNotModified},
 		{"list of 20", http.MethodGet, accounts, "", "", http.StatusOK},
 		{"save without a change", http.MethodPut, "/preferences:batchReplace", body(many(20)...), "", http.StatusOK},
+		{"save with a move", http.MethodPut, "/preferences:batchReplace", "", "", http.StatusOK},
+		{"patch", http.MethodPatch, item, "", "", http.StatusOK},
 		{"without a token", http.MethodGet, "/nope", "", "", http.StatusNotFound},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			before := cpu(b)
 			for b.Loop() {
-				if rec := send(c.method, c.target, c.body, c.tag); rec.Code != c.status {
+				n++
+				text := c.body
+				switch c.method {
+				case http.MethodPatch:
+					text = fmt.Sprintf(`{"attributes":{"v":%d}}`, n)
+				case http.MethodPut:
+					text = cmp.Or(text, orders[n%2])
+				}
+				if rec := send(c.method, c.target, text, c.tag); rec.Code != c.status {
 					b.Fatalf("answered %d: %s", rec.Code, rec.Body)
 				}
 			}
