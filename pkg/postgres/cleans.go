@@ -58,14 +58,15 @@ func (t *tx) OpenClean(ctx context.Context, c preferences.Cleaning) error {
 	if c.Owner != "" {
 		owner = &c.Owner
 	}
-	return send(ctx, t.conn, run("opinsert", c.ID, string(c.Kind), c.Actor, c.Cause, string(request), owner, c.Lease.Seconds(), c.Total, types, ids, string(first), c.Traceparent))
+	t.later(run("opinsert", c.ID, string(c.Kind), c.Actor, c.Cause, string(request), owner, c.Lease.Seconds(), c.Total, types, ids, string(first), c.Traceparent))
+	return nil
 }
 
 // NextClean implements preferences.Tx.
 func (t *tx) NextClean(ctx context.Context, h preferences.Held) (preferences.Clean, error) {
 	c := preferences.Clean{Held: h}
 	found := false
-	err := owned(send(ctx, t.conn, lockOperation(h, &c.Stopping), run("stepbegin", h.ID), stepNow(&c, &found)))
+	err := t.send(ctx, lockOperation(h, &c.Stopping), run("stepbegin", h.ID), stepNow(&c, &found))
 	if err == nil && !found {
 		err = fmt.Errorf("operation %s is open and has dealt with all its entities", h.ID)
 	}
@@ -96,7 +97,7 @@ func stepNow(c *preferences.Clean, found *bool) step {
 // Victims implements preferences.Tx.
 func (t *tx) Victims(ctx context.Context, e preferences.Entity) ([]int64, error) {
 	var lists []int64
-	err := send(ctx, t.conn, all(run("victims", e.Type, e.ID), &lists, pgx.RowTo[int64]))
+	err := t.send(ctx, all(run("victims", e.Type, e.ID), &lists, pgx.RowTo[int64]))
 	return lists, err
 }
 
@@ -119,7 +120,7 @@ func (t *tx) CleanLists(ctx context.Context, cl preferences.Clean, lists []int64
 	}
 	steps = append(steps, all(run("chunkclean", cl.Entity.Type, cl.Entity.ID, locked, gaps, cl.Cause, cl.ID, cl.Reorder),
 		&touched, pgx.RowToStructByPos[events.TouchedList]))
-	err = send(ctx, t.conn, steps...)
+	err = t.send(ctx, steps...)
 	crashpoint.Hit("chunk.cleaned")
 	return touched, len(lists) - len(locked), err
 }
@@ -132,7 +133,7 @@ func (t *tx) lockLists(ctx context.Context, lists []int64) (locked []int64, gaps
 		Gaps   bool
 	}
 	var heads []headRow
-	err = send(ctx, t.conn, all(run("chunklock", lists), &heads, pgx.RowToStructByPos[headRow]))
+	err = t.send(ctx, all(run("chunklock", lists), &heads, pgx.RowToStructByPos[headRow]))
 	for _, h := range heads {
 		locked, gaps = append(locked, h.ListID), append(gaps, h.Gaps)
 	}
@@ -142,14 +143,14 @@ func (t *tx) lockLists(ctx context.Context, lists []int64) (locked []int64, gaps
 // SaveClean implements preferences.Tx.
 func (t *tx) SaveClean(ctx context.Context, c preferences.Clean) (stopping bool, err error) {
 	save := run("opsave", c.ID, c.Epoch, c.Before+c.Deleted, c.Total, c.Lease.Seconds()).first(nil, &stopping)
-	return stopping, owned(send(ctx, t.conn, run("stepsave", c.ID, c.Seq, c.Parts, c.Deleted), save))
+	return stopping, t.send(ctx, run("stepsave", c.ID, c.Seq, c.Parts, c.Deleted), save)
 }
 
 // LockClean implements preferences.Tx. It locks in one statement and reads in
 // the next: whoever it waited for may have saved.
 func (t *tx) LockClean(ctx context.Context, h preferences.Held) (c preferences.Clean, found bool, err error) {
 	c.Held = h
-	err = owned(send(ctx, t.conn, lockOperation(h, &c.Stopping), stepNow(&c, &found)))
+	err = t.send(ctx, lockOperation(h, &c.Stopping), stepNow(&c, &found))
 	return c, found, err
 }
 
@@ -163,12 +164,13 @@ func (t *tx) EndClean(ctx context.Context, c preferences.Clean, state preference
 	if state == preferences.Succeeded {
 		steps = append(steps, run("cleaned", c.Entity.Type, c.Entity.ID))
 	}
-	return send(ctx, t.conn, steps...)
+	t.later(steps...)
+	return nil
 }
 
 // AllEnded implements preferences.Tx.
 func (t *tx) AllEnded(ctx context.Context, h preferences.Held) (ended bool, err error) {
-	err = send(ctx, t.conn, run("stepsleft", h.ID).first(&ended))
+	err = t.send(ctx, run("stepsleft", h.ID).first(&ended))
 	return ended, err
 }
 
@@ -179,13 +181,14 @@ func (t *tx) EndOperation(ctx context.Context, h preferences.Held, state prefere
 		return err
 	}
 	if h.Undoing {
-		return owned(send(ctx, t.conn, run("undoend", h.ID, h.Epoch, string(state), text)))
+		return t.send(ctx, run("undoend", h.ID, h.Epoch, string(state), text))
 	}
 	var users int64
-	if err := send(ctx, t.conn, run("stepsum", h.ID).first(&users)); err != nil {
+	if err := t.send(ctx, run("stepsum", h.ID).first(&users)); err != nil {
 		return err
 	}
-	return owned(send(ctx, t.conn, run("opfinish", h.ID, h.Epoch, string(state), users, text)))
+	t.later(run("opfinish", h.ID, h.Epoch, string(state), users, text))
+	return nil
 }
 
 // CleanedUsers implements preferences.Store.

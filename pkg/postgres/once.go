@@ -118,7 +118,7 @@ func (w *write) keep(res *preferences.Result) ([]step, error) {
 // is made again, unless its caller was told to look after it.
 func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error) {
 	var kept keptRow
-	found, err := kept.judge(send(ctx, t.conn, keyed(by, &kept)...), by)
+	found, err := kept.judge(t.send(ctx, keyed(by, &kept)...), by)
 	if err != nil || !found {
 		return uuid.Nil, err
 	}
@@ -127,7 +127,7 @@ func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error)
 	}
 	var state preferences.OperationState
 	var deferred bool
-	err = send(ctx, t.conn, run("keptoperation", kept.operation).first(&state, &deferred))
+	err = t.send(ctx, run("keptoperation", kept.operation).first(&state, &deferred))
 	switch {
 	case err != nil:
 		return uuid.Nil, err
@@ -142,7 +142,7 @@ func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error)
 
 // KeepOperation implements preferences.Tx.
 func (t *tx) KeepOperation(ctx context.Context, by preferences.By, operation uuid.UUID) error {
-	return send(ctx, t.conn, run("keep", by.Actor, by.Once.Key, by.Once.Fingerprint, nil, nil, nil, operation))
+	return t.send(ctx, run("keep", by.Actor, by.Once.Key, by.Once.Fingerprint, nil, nil, nil, operation))
 }
 
 // PruneKeys deletes at most limit keys that are past their time, and says how

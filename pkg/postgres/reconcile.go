@@ -97,7 +97,7 @@ func (s *Store) Settle(ctx context.Context, h preferences.Held, f reconcile.Find
 func (t *tx) settle(ctx context.Context, h preferences.Held, f reconcile.Findings) (reconcile.Report, error) {
 	report := f.Report
 	var stopping bool
-	if err := owned(send(ctx, t.conn, lockOperation(h, &stopping))); err != nil {
+	if err := t.send(ctx, lockOperation(h, &stopping)); err != nil {
 		return report, err
 	}
 	state := preferences.Succeeded
@@ -114,7 +114,7 @@ func (t *tx) settle(ctx context.Context, h preferences.Held, f reconcile.Finding
 	if err != nil {
 		return report, err
 	}
-	return report, owned(send(ctx, t.conn, st))
+	return report, t.send(ctx, st)
 }
 
 // reconcile remembers what is missing, and opens a clean for what was missing

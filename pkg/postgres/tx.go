@@ -16,15 +16,13 @@ func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences
 	var emitted bool
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		t := &tx{store: s, conn: c}
-		if err := send(ctx, c, run("begin")); err != nil {
-			return err
-		}
+		t.later(run("begin"))
 		if err := fn(ctx, t); err != nil {
 			return err
 		}
 		emitted = t.emitted
 		crashpoint.Hit("update.committing")
-		return send(ctx, c, run(commit))
+		return t.send(ctx, run(commit))
 	})
 	crashpoint.Hit("update.committed")
 	if err == nil && emitted {
@@ -33,35 +31,49 @@ func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences
 	return err
 }
 
-// tx implements preferences.Tx on a connection that is in a transaction.
+// tx implements preferences.Tx on a connection. What it is told to write and has
+// nothing to say about travels with its next statement, or with the commit: most
+// of what a small transaction costs are its round trips.
 type tx struct {
 	store   *Store
 	conn    *pgx.Conn
+	queued  []step
 	emitted bool
+}
+
+// later queues statements for the next send.
+func (t *tx) later(steps ...step) { t.queued = append(t.queued, steps...) }
+
+// send runs the steps, behind those that are queued, in one round trip.
+func (t *tx) send(ctx context.Context, steps ...step) error {
+	steps = append(t.queued, steps...)
+	t.queued = nil
+	return owned(send(ctx, t.conn, steps...))
 }
 
 // Seen implements preferences.Tx.
 func (t *tx) Seen(ctx context.Context, d preferences.Delivery, outcome preferences.Outcome) (bool, error) {
 	var fresh bool
-	err := send(ctx, t.conn, run("seen", d.Consumer, d.Topic, d.EventID, d.Partition, d.Offset, string(outcome)).first(&fresh))
+	err := t.send(ctx, run("seen", d.Consumer, d.Topic, d.EventID, d.Partition, d.Offset, string(outcome)).first(&fresh))
 	return fresh, err
 }
 
 // Emit implements preferences.Tx.
-func (t *tx) Emit(ctx context.Context, m events.Message) error {
+func (t *tx) Emit(_ context.Context, m events.Message) error {
 	st, err := emit(m)
 	if err != nil {
 		return err
 	}
 	t.emitted = true
-	return send(ctx, t.conn, st)
+	t.later(st)
+	return nil
 }
 
 // StateTimes implements preferences.Tx.
 func (t *tx) StateTimes(ctx context.Context, entities []preferences.Entity) ([]time.Time, error) {
 	types, ids := entityTexts(entities)
 	var times []time.Time
-	err := send(ctx, t.conn, all(run("statetimes", types, ids), &times, pgx.RowTo[time.Time]))
+	err := t.send(ctx, all(run("statetimes", types, ids), &times, pgx.RowTo[time.Time]))
 	for i := range times {
 		times[i] = times[i].UTC()
 	}

@@ -20,11 +20,11 @@ func (s *Store) LiftState(ctx context.Context, e preferences.Entity, cause, sour
 
 // Touched implements preferences.Tx.
 func (t *tx) Touched(ctx context.Context, h preferences.Held) (entities []preferences.Entity, lists []int64, err error) {
-	err = send(ctx, t.conn, all(run("stepsbegun", h.ID), &entities, scanEntity), all(run("undolists", h.ID), &lists, pgx.RowTo[int64]))
+	err = t.send(ctx, all(run("stepsbegun", h.ID), &entities, scanEntity), all(run("undolists", h.ID), &lists, pgx.RowTo[int64]))
 	if err != nil {
 		return nil, nil, err
 	}
-	return entities, lists, owned(send(ctx, t.conn, run("undobegin", h.ID, h.Epoch, len(lists))))
+	return entities, lists, t.send(ctx, run("undobegin", h.ID, h.Epoch, len(lists)))
 }
 
 // PutBack implements preferences.Tx. It writes as any writer under the lock of
@@ -49,19 +49,19 @@ func (t *tx) PutBack(ctx context.Context, h preferences.Held, by preferences.By,
 			if err != nil {
 				return err
 			}
-			if err := send(ctx, t.conn, append([]step{guardHead(stored, changes)}, record...)...); err != nil {
+			if err := t.send(ctx, append([]step{guardHead(stored, changes)}, record...)...); err != nil {
 				return err
 			}
 			restored, t.emitted = len(changes.Created), true
 		}
 	}
-	return owned(send(ctx, t.conn, run("undosave", h.ID, h.Epoch, list, restored, h.Lease.Seconds())))
+	return t.send(ctx, run("undosave", h.ID, h.Epoch, list, restored, h.Lease.Seconds()))
 }
 
 // removals locks a list, and reads it and what the operation took from it.
 func (t *tx) removals(ctx context.Context, w *write, h preferences.Held, list int64) (out []preferences.Removal, stored preferences.List, err error) {
 	head := run("headlock", list).first(&w.key.UserID, &w.key.Domain)
-	if err := send(ctx, t.conn, head); err != nil || w.key.UserID == "" {
+	if err := t.send(ctx, head); err != nil || w.key.UserID == "" {
 		return nil, stored, err
 	}
 	taken := all(run("removals", list, h.ID), &out, func(row pgx.CollectableRow) (r preferences.Removal, err error) {
@@ -74,5 +74,5 @@ func (t *tx) removals(ctx context.Context, w *write, h preferences.Held, list in
 		}
 		return r, nil
 	})
-	return out, stored, send(ctx, t.conn, w.readList(&stored), taken)
+	return out, stored, t.send(ctx, w.readList(&stored), taken)
 }

@@ -14,10 +14,10 @@ import (
 // writers have committed that the first waited for.
 func (t *tx) EraseUser(ctx context.Context, userID string) ([]events.ErasedList, bool, error) {
 	var deleted bool
-	if err := send(ctx, t.conn, bucketShared([]int64{userBucket(userID)}), run("userdeleted", userID).first(&deleted)); err != nil || !deleted {
+	if err := t.send(ctx, bucketShared([]int64{userBucket(userID)}), run("userdeleted", userID).first(&deleted)); err != nil || !deleted {
 		return nil, false, err
 	}
 	var lists []events.ErasedList
 	erase := all(run("usererase", userID), &lists, pgx.RowToStructByPos[events.ErasedList])
-	return lists, true, send(ctx, t.conn, run("userlock", userID), erase)
+	return lists, true, t.send(ctx, run("userlock", userID), erase)
 }
