@@ -209,3 +209,14 @@ func scanEntityReport(row pgx.CollectableRow) (r preferences.EntityReport, err e
 	r.Failure, err = decodeCause(failure)
 	return r, err
 }
+
+// PruneOperations deletes at most limit operations that ended long ago, and says
+// how many. Who asked what of them is remembered for longer. Several processes
+// may prune at once.
+func (s *Store) PruneOperations(ctx context.Context, limit int) (pruned int, err error) {
+	err = s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return send(ctx, c, run("begin"), run("opprune", preferences.OperationRetention.Seconds(), limit).first(&pruned),
+			run("callprune", preferences.CallRetention.Seconds(), limit), run(commit))
+	})
+	return pruned, err
+}

@@ -11,9 +11,13 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/reconcile"
+	"github.com/prefsd/prefsd/pkg/verify"
 )
 
-var _ reconcile.Store = (*Store)(nil)
+var (
+	_ reconcile.Store = (*Store)(nil)
+	_ verify.Store    = (*Store)(nil)
+)
 
 // Now implements reconcile.Store.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
@@ -63,7 +67,16 @@ func (s *Store) Progressed(ctx context.Context, h preferences.Held, done, total 
 
 // End implements reconcile.Store.
 func (s *Store) End(ctx context.Context, h preferences.Held, state preferences.OperationState, r reconcile.Report, cause error) error {
-	st, err := endRun(h, state, r, cause)
+	return s.endRun(ctx, h, state, r, r.Processed, cause)
+}
+
+// EndVerify implements verify.Store.
+func (s *Store) EndVerify(ctx context.Context, h preferences.Held, state preferences.OperationState, q verify.Quality, cause error) error {
+	return s.endRun(ctx, h, state, q, int64(q.Lists), cause)
+}
+
+func (s *Store) endRun(ctx context.Context, h preferences.Held, state preferences.OperationState, report any, done int64, cause error) error {
+	st, err := runEnd(h, state, report, done, cause)
 	if err != nil {
 		return err
 	}
@@ -72,13 +85,13 @@ func (s *Store) End(ctx context.Context, h preferences.Held, state preferences.O
 	})
 }
 
-func endRun(h preferences.Held, state preferences.OperationState, r reconcile.Report, cause error) (step, error) {
-	result, err := json.Marshal(r)
+func runEnd(h preferences.Held, state preferences.OperationState, report any, done int64, cause error) (step, error) {
+	result, err := json.Marshal(report)
 	if err != nil {
 		return step{}, fmt.Errorf("encode report: %w", err)
 	}
 	failure, err := encodeCause(cause)
-	return run("runend", h.ID, h.Epoch, string(state), string(result), failure, r.Processed), err
+	return run("runend", h.ID, h.Epoch, string(state), string(result), failure, done), err
 }
 
 // Settle implements reconcile.Store.
@@ -110,7 +123,7 @@ func (t *tx) settle(ctx context.Context, h preferences.Held, f reconcile.Finding
 			return report, err
 		}
 	}
-	st, err := endRun(h, state, report, nil)
+	st, err := runEnd(h, state, report, report.Processed, nil)
 	if err != nil {
 		return report, err
 	}

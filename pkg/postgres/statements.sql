@@ -152,12 +152,38 @@ from found f cross join lateral (
 where f.n <= (select max(n) from page) order by f.n
 
 -- name: auditoperations
--- $1 from, $2 $3 the time and id to go on behind, $4 actor or empty, $5 limit: that it was called for, cancelled, undone
-select e.id, kind, state, e.actor, e.at, request, e.call from operations o cross join lateral (values
-  (o.id, 'operationCalled', o.actor, o.created_at), (o.id, 'operationCancelled', o.cancelled_by, o.cancelled_at),
-  (o.id, 'operationUndone', o.undone_by, o.undone_at)) e(id, call, actor, at)
-where e.at >= $1 and (e.at, e.id) < ($2::timestamptz, $3::uuid) and $4::text in ('', e.actor)
+-- $1 from, $2 $3 the time and id to go on behind, $4 actor or empty, $5 limit: that it was called for, cancelled, undone; also
+-- of operations that are no longer kept
+select e.id, e.kind, e.state, e.actor, e.at, e.request, e.call from (
+  (select c.id, o.kind, o.state, c.actor, c.at, o.request, c.call from operations o cross join lateral (values
+    (o.id, 'operationCalled', o.actor, o.created_at), (o.id, 'operationCancelled', o.cancelled_by, o.cancelled_at),
+    (o.id, 'operationUndone', o.undone_by, o.undone_at)) c(id, call, actor, at)
+  where c.at >= $1 and (c.at, c.id) < ($2::timestamptz, $3::uuid) and $4::text in ('', c.actor)
+  order by c.at desc, c.id desc limit $5)
+  union all
+  (select operation_id, kind, state, actor, at, request, call from operation_calls
+  where at >= $1 and (at, operation_id) < ($2::timestamptz, $3::uuid) and $4::text in ('', actor)
+  order by at desc, operation_id desc limit $5)) e
 order by e.at desc, e.id desc limit $5
+
+-- name: opprune
+-- $1 retention in seconds, $2 at most so many
+with old as (
+  select id from operations where created_at < now() - make_interval(secs => $1) and finished_at < now() - make_interval(secs => $1)
+    and state in ('succeeded', 'failed', 'cancelled', 'compensated') order by created_at limit $2 for update skip locked),
+told as (
+  insert into operation_calls (at, operation_id, call, actor, kind, state, request)
+  select c.at, o.id, c.call, c.actor, o.kind, o.state, o.request from operations o join old using (id) cross join lateral (values
+    ('operationCalled', o.actor, o.created_at), ('operationCancelled', o.cancelled_by, o.cancelled_at),
+    ('operationUndone', o.undone_by, o.undone_at)) c(call, actor, at)
+  where c.at is not null on conflict do nothing),
+gone as (delete from operations o using old where o.id = old.id returning 1)
+select count(*) from gone
+
+-- name: callprune
+-- $1 retention in seconds, $2 at most so many
+delete from operation_calls where ctid = any(array(
+  select ctid from operation_calls where at < now() - make_interval(secs => $1) order by at limit $2 for update skip locked))
 
 -- name: guardhead
 -- $1 list, $2 version read, $3 gaps, $4 time: locks and bumps the head if it is still the one that was read

@@ -172,8 +172,11 @@ func (s snapshot) Lists(context.Context) iter.Seq2[verify.History, error] {
 						h.Told = append(h.Told, t.told())
 					}
 				}
-				if err != nil || !yield(h, nil) {
+				if err != nil {
 					break
+				}
+				if !yield(h, nil) {
+					return
 				}
 			}
 		}
@@ -314,7 +317,7 @@ func (s snapshot) Effects(_ context.Context, longer time.Duration) iter.Seq2[ver
 	rows := stream[verifyEffectRow](s.db, "effects", fmt.Sprintf(`select e.cause, e.entity_type, e.entity_id, bool_or(e.deletes) as deletes, bool_or(e.cleans) as cleans,
 			bool_or(i.event_id is not null) as marked, bool_or(i.outcome is not distinct from 'applied') as applied
 		from (
-			select source as cause, entity_type, entity_id, deleted as deletes, entity_type = '%s' and cleaned_at is not null as cleans, recorded_at as at
+			select source as cause, entity_type, entity_id, deleted as deletes, cleaned_at is not null as cleans, recorded_at as at
 			from deleted_entities
 			union all
 			select o.cause, t.entity_type, t.entity_id, false, true, o.created_at from operations o join operation_steps t on t.operation_id = o.id
@@ -322,7 +325,7 @@ func (s snapshot) Effects(_ context.Context, longer time.Duration) iter.Seq2[ver
 		left join inbox i on i.event_id = substr(e.cause, length('event:') + 1)
 		where e.cause like 'event:%%' and e.at <= %s
 			and (i.event_id is not null or e.at >= coalesce((select min(processed_at) from inbox), '-infinity'))
-		group by e.cause, e.entity_type, e.entity_id order by e.cause`, preferences.UserType, ago(longer)))
+		group by e.cause, e.entity_type, e.entity_id order by e.cause`, ago(longer)))
 	return turned(rows, func(r verifyEffectRow) (verify.Effect, error) {
 		return verify.Effect{
 			Cause: r.Cause, Entity: preferences.Entity{Type: r.EntityType, ID: r.EntityID},

@@ -13,6 +13,13 @@ import (
 // before it is given up.
 const MaxAttempts = 25
 
+// How long operations are kept that have ended, and how long it is remembered
+// after that who asked what of them.
+const (
+	OperationRetention = 30 * 24 * time.Hour
+	CallRetention      = 90 * 24 * time.Hour
+)
+
 // OperationKind says what an operation does.
 type OperationKind string
 
@@ -21,11 +28,12 @@ const (
 	KindClean     OperationKind = "cleanEntity" // takes one deleted entity out of every list
 	KindBulkClean OperationKind = "bulkClean"   // the same for many entities, called for by an operator
 	KindReconcile OperationKind = "reconcile"   // asks the owners which of their entities exist
+	KindVerify    OperationKind = "verify"      // looks whether the database keeps its promises
 )
 
 // OperationKinds lists every kind.
 func OperationKinds() []OperationKind {
-	return []OperationKind{KindClean, KindBulkClean, KindReconcile}
+	return []OperationKind{KindClean, KindBulkClean, KindReconcile, KindVerify}
 }
 
 // OperationState says how far an operation is.

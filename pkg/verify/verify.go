@@ -139,9 +139,9 @@ type OpenWork struct {
 
 // Finding is a promise that does not hold.
 type Finding struct {
-	Invariant string // I1 to I11
-	Subject   string // what it is about: a list, an event, a cause
-	Problem   string
+	Invariant string `json:"-"`       // I1 to I11
+	Subject   string `json:"subject"` // what it is about: a list, an event, a cause
+	Problem   string `json:"problem"`
 }
 
 // String is the finding in one line.

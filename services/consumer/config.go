@@ -33,6 +33,7 @@ type Config struct {
 	Relay      config.Relay      `embed:""`
 	Directory  config.Directory  `embed:"" prefix:"directory-"`
 	Reconcile  Reconcile         `embed:"" prefix:"reconcile-"`
+	Verify     Verify            `embed:"" prefix:"verify-"`
 	config.Log
 
 	// Version is that of the binary.
@@ -61,6 +62,22 @@ func (r Reconcile) Validate() error {
 	}
 	if _, err := reconcile.ParseSchedule(r.Schedule); err != nil {
 		return fmt.Errorf("--reconcile-schedule: %w", err)
+	}
+	return nil
+}
+
+// Verify says when the database is looked at as a whole.
+type Verify struct {
+	Schedule string `name:"schedule" default:"47 4 * * *" help:"When to look whether the whole database keeps its promises: cron, in UTC; empty means never."`
+}
+
+// Validate refuses what is no schedule.
+func (v Verify) Validate() error {
+	if v.Schedule == "" {
+		return nil
+	}
+	if _, err := reconcile.ParseSchedule(v.Schedule); err != nil {
+		return fmt.Errorf("--verify-schedule: %w", err)
 	}
 	return nil
 }

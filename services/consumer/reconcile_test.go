@@ -43,3 +43,24 @@ func TestEveryLiftedEntityIsCounted(t *testing.T) {
 		return strings.Contains(metrics, "prefs_reconciliation_lifted_total 1100\n") && strings.Contains(metrics, "prefs_reconciliation_orphans_total 0\n")
 	})
 }
+
+// The consumer looks at the whole database when it is asked to, and counts what
+// it finds.
+func TestWhatALookAtTheDatabaseFindsIsCounted(t *testing.T) {
+	t.Parallel()
+	broker, url := newBroker(t), pgtest.New(t)
+	h := openAt(t, url)
+	h.save(t, "u", "a", "b")
+	_, err := h.admin.ExecContext(t.Context(), "update preferences set position = 9 where entity_id = 'a'")
+	require.NoError(t, err)
+	c := launch(t, url, broker.Addrs())
+	_, _, err = h.store.OpenRun(t.Context(), preferences.KindVerify, "tester", json.RawMessage(`{}`))
+	require.NoError(t, err)
+	h.await(t, "select count(*) from operations where kind = 'verify' and state = 'succeeded' and not (result->>'sound')::boolean")
+	eventually(t, "it is counted", func() bool {
+		_, metrics := c.get(t, "/metrics")
+		return strings.Contains(metrics, `prefs_verify_violations_total{invariant="I8"} 1`) && strings.Contains(metrics, "prefs_verify_runs_total 1")
+	})
+	_, err = h.admin.ExecContext(t.Context(), "update preferences set position = 1 where entity_id = 'a'")
+	require.NoError(t, err)
+}

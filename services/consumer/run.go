@@ -22,6 +22,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/reconcile"
 	"github.com/prefsd/prefsd/pkg/status"
 	"github.com/prefsd/prefsd/pkg/telemetry"
+	"github.com/prefsd/prefsd/pkg/verify"
 )
 
 const service = "consumer"
@@ -149,6 +150,13 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 		kinds[preferences.KindReconcile] = reconciling.work
 	}
 	name := owner()
+	verifying, err := p.verifying(ctx, store, func() { runner.Poke() })
+	if err != nil {
+		return nil, err
+	}
+	kinds[preferences.KindVerify] = verifying.work
+	parts = append(parts, verifying.parts...)
+	parts = append(parts, func(ctx context.Context) error { return forget(ctx, store, p.log) })
 	runner = operations.NewRunner(operations.Options{Store: store, Owner: name, Log: p.log, Observe: p.metrics.turned, Works: kinds})
 	parts = append(parts, runner.Run)
 	consumer, err := New(Options{
@@ -178,15 +186,14 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	return append(parts, group.Run, diary.Run), nil
 }
 
-// reconciliation is what compares lists with their owners, and the parts that it
-// needs.
-type reconciliation struct {
+// upkeep is work that looks at everything, and the parts that it needs.
+type upkeep struct {
 	work  operations.Work
 	parts []part
 }
 
 // reconciling is nothing where there is nobody to ask.
-func (p *process) reconciling(ctx context.Context, store *postgres.Store, poke func()) (out reconciliation, err error) {
+func (p *process) reconciling(ctx context.Context, store *postgres.Store, poke func()) (out upkeep, err error) {
 	if p.cfg.Directory.URL == "" {
 		return out, nil
 	}
@@ -208,16 +215,34 @@ func (p *process) reconciling(ctx context.Context, store *postgres.Store, poke f
 		client.Close()
 		return nil
 	})
-	if p.cfg.Reconcile.Schedule == "" {
-		return out, nil
-	}
-	schedule, err := reconcile.ParseSchedule(p.cfg.Reconcile.Schedule)
+	begin, err := p.scheduled("--reconcile-schedule", p.cfg.Reconcile.Schedule, preferences.KindReconcile, store, poke)
+	out.parts = append(out.parts, begin...)
+	return out, err
+}
+
+// verifying looks whether the database keeps its promises.
+func (p *process) verifying(ctx context.Context, store *postgres.Store, poke func()) (out upkeep, err error) {
+	shown, err := newVerifyMetrics(p.telemetry.Meter())
 	if err != nil {
-		return out, fmt.Errorf("--reconcile-schedule: %w", err)
+		return out, fmt.Errorf("metrics: %w", err)
 	}
-	schedule.Kind, schedule.Calendar, schedule.Log, schedule.Begun = preferences.KindReconcile, store, p.log, poke
-	out.parts = append(out.parts, schedule.Run)
-	return out, nil
+	shown.prepare(ctx)
+	out.work = &verify.Runs{Store: store, Observe: shown.ran}
+	out.parts, err = p.scheduled("--verify-schedule", p.cfg.Verify.Schedule, preferences.KindVerify, store, poke)
+	return out, err
+}
+
+// scheduled begins operations of a kind by the clock, if there are times for it.
+func (p *process) scheduled(flag, times string, kind preferences.OperationKind, store *postgres.Store, poke func()) ([]part, error) {
+	if times == "" {
+		return nil, nil
+	}
+	schedule, err := reconcile.ParseSchedule(times)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	schedule.Kind, schedule.Calendar, schedule.Log, schedule.Begun = kind, store, p.log, poke
+	return []part{schedule.Run}, nil
 }
 
 func (p *process) announcer() preferences.Announcer {

@@ -59,6 +59,7 @@ const (
 	BulkClean   OperationKind = "bulkClean"
 	CleanEntity OperationKind = "cleanEntity"
 	Reconcile   OperationKind = "reconcile"
+	Verify      OperationKind = "verify"
 )
 
 // Valid indicates whether the value is a known member of the OperationKind enum.
@@ -69,6 +70,8 @@ func (e OperationKind) Valid() bool {
 	case CleanEntity:
 		return true
 	case Reconcile:
+		return true
+	case Verify:
 		return true
 	default:
 		return false
@@ -1350,6 +1353,29 @@ type UpdateRequest struct {
 	Version *Ignored `json:"version,omitempty"`
 }
 
+// VerifyReport What a look at the whole database has come to.
+type VerifyReport struct {
+	Changes    int `json:"changes"`
+	Cleans     int `json:"cleans"`
+	Invariants []struct {
+		Invariant string `json:"invariant"`
+		Promise   string `json:"promise"`
+
+		// Samples The first of them, without values of attributes.
+		Samples []struct {
+			Problem string `json:"problem"`
+			Subject string `json:"subject"`
+		} `json:"samples"`
+		Violations int `json:"violations"`
+	} `json:"invariants"`
+	Items int `json:"items"`
+	Lists int `json:"lists"`
+
+	// Sound Nothing is wrong.
+	Sound      bool `json:"sound"`
+	Violations int  `json:"violations"`
+}
+
 // Fields defines model for Fields.
 type Fields = string
 
@@ -2239,6 +2265,32 @@ func (t *Operation_Response) FromReconcileReport(v ReconcileReport) error {
 
 // MergeReconcileReport performs a merge with any union data inside the Operation_Response, using the provided ReconcileReport
 func (t *Operation_Response) MergeReconcileReport(v ReconcileReport) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+
+	merged, err := runtime.JSONMerge(t.union, b)
+	t.union = merged
+	return err
+}
+
+// AsVerifyReport returns the union data inside the Operation_Response as a VerifyReport
+func (t Operation_Response) AsVerifyReport() (VerifyReport, error) {
+	var body VerifyReport
+	err := json.Unmarshal(t.union, &body)
+	return body, err
+}
+
+// FromVerifyReport overwrites any union data inside the Operation_Response as the provided VerifyReport
+func (t *Operation_Response) FromVerifyReport(v VerifyReport) error {
+	b, err := json.Marshal(v)
+	t.union = b
+	return err
+}
+
+// MergeVerifyReport performs a merge with any union data inside the Operation_Response, using the provided VerifyReport
+func (t *Operation_Response) MergeVerifyReport(v VerifyReport) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err

@@ -868,7 +868,7 @@ export interface components {
             }[];
         };
         /** @enum {string} */
-        OperationKind: "cleanEntity" | "bulkClean" | "reconcile";
+        OperationKind: "cleanEntity" | "bulkClean" | "reconcile" | "verify";
         /**
          * @description `pending` and `running` go on; `succeeded`, `failed` and `cancelled` are ends;
          *     `compensating` is being undone, `compensated` has been.
@@ -926,7 +926,7 @@ export interface components {
                 cause: string;
             };
             /** @description What came of a clean; or the report of a run that has ended, whether it did anything or not. */
-            response?: components["schemas"]["CleanReport"] | components["schemas"]["ReconcileReport"];
+            response?: components["schemas"]["CleanReport"] | components["schemas"]["ReconcileReport"] | components["schemas"]["VerifyReport"];
             error?: {
                 code: string;
                 message: string;
@@ -937,6 +937,26 @@ export interface components {
             operations: components["schemas"]["Operation"][];
             /** @description null on the last page. */
             nextPageToken: string | null;
+        };
+        /** @description What a look at the whole database has come to. */
+        VerifyReport: {
+            /** @description Nothing is wrong. */
+            sound: boolean;
+            lists: number;
+            items: number;
+            changes: number;
+            cleans: number;
+            violations: number;
+            invariants: {
+                invariant: string;
+                promise: string;
+                violations: number;
+                /** @description The first of them, without values of attributes. */
+                samples: {
+                    subject: string;
+                    problem: string;
+                }[];
+            }[];
         };
         OrphanedPreferences: {
             orphanedPreferences: {
