@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/prefsd/prefsd/pkg/crashpoint"
@@ -10,18 +11,23 @@ import (
 )
 
 // SetState implements preferences.Store: it waits for every writer that has
-// looked for the tombstone and has not committed yet; later ones see it.
+// looked for the tombstone and has not committed yet; later ones see it. A
+// runner that has lost its operation must not come late: the operation may have
+// been undone, and nobody would take its state back again.
 func (s *Store) SetState(ctx context.Context, st preferences.State) error {
 	key := entityBucket(st.Entity)
 	if st.Entity.Type == preferences.UserType {
 		key = userBucket(st.Entity.ID)
 	}
 	d := st.Delivery
-	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, run("begin"), run("bucketexclusive", key),
-			run("entitystate", st.Entity.Type, st.Entity.ID, st.Deleted, st.At, st.Source, d.Consumer, d.Topic, d.EventID),
-			run(commit))
-	})
+	steps := []step{run("begin"), run("bucketexclusive", key)}
+	if st.Held.ID != uuid.Nil {
+		steps = append(steps, run("oplock", st.Held.ID, st.Held.Epoch))
+	}
+	steps = append(steps,
+		run("entitystate", st.Entity.Type, st.Entity.ID, st.Deleted, st.At, st.Source, d.Consumer, d.Topic, d.EventID),
+		run(commit))
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return owned(send(ctx, c, steps...)) })
 	crashpoint.Hit("state.recorded")
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -151,6 +152,34 @@ func TestAnUndoThatIsCutShortIsFinishedByTheNext(t *testing.T) {
 		require.Equal(t, []string{"a:1", "x:2"}, h.shown(t, fmt.Sprint("u", i)))
 	}
 	require.Equal(t, preferences.Progress{Done: users, Total: users}, h.operation(t, o).Undo.Progress)
+}
+
+// late is a store that something happens to before it records a state.
+type late struct {
+	*postgres.Store
+	first func()
+}
+
+func (s late) SetState(ctx context.Context, st preferences.State) error {
+	s.first()
+	return s.Store.SetState(ctx, st)
+}
+
+func TestARunnerThatWakesUpAfterAnUndoRecordsNoDeletion(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "x")
+	o := h.deferred(t, "x")
+	asleep, _ := h.claim(t, "asleep", 0)
+	prefs := preferences.New(preferences.Options{Store: late{h.store, func() {
+		_, err := h.UndoOperation(t.Context(), o.ID, operator)
+		require.NoError(t, err)
+		h.runAll(t)
+		require.Equal(t, preferences.Compensated, h.operation(t, o).State)
+	}}})
+	require.Equal(t, fault.Aborted, fault.CodeOf(prefs.Run(t.Context(), asleep, nothing)))
+	require.Equal(t, []string{"x:1"}, h.shown(t, "u"))
+	require.Empty(t, h.save(t, "new", "x").Skipped, "nobody has deleted it")
 }
 
 func TestAnUndoPassesOverListsThatAreGoneOrFull(t *testing.T) {

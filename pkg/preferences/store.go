@@ -99,7 +99,8 @@ type Store interface {
 	// SetState records that an entity was deleted or is back, in a transaction
 	// of its own that excludes every writer that adds the entity. A state older
 	// than the known one, or of a delivery that the inbox has seen, changes
-	// nothing.
+	// nothing. It fails with Aborted when it is that of an operation which another
+	// runner has taken over.
 	SetState(ctx context.Context, s State) error
 	// LiftState takes back that an entity is deleted if that is what the cause has
 	// recorded, and nobody anything since.
@@ -200,4 +201,5 @@ type State struct {
 	At       time.Time // the owner's time; the newest wins, and of equals the last
 	Source   string    // "event:<id>", "operation:<id>" or a subject
 	Delivery Delivery
+	Held     Held // the operation that says so; whoever has lost it records nothing
 }

@@ -58,7 +58,7 @@ func (s *Service) next(ctx context.Context, h Held) (c Clean, err error) {
 // sweep takes one entity out of every list.
 func (s *Service) sweep(ctx context.Context, c Clean, progressed func()) (step, error) {
 	if !c.StateAt.IsZero() {
-		if err := s.store.SetState(ctx, State{Entity: c.Entity, Deleted: true, At: c.StateAt, Source: c.Cause}); err != nil {
+		if err := s.store.SetState(ctx, State{Entity: c.Entity, Deleted: true, At: c.StateAt, Source: c.Cause, Held: c.Held}); err != nil {
 			return step{}, err
 		}
 	}
