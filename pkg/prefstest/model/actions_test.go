@@ -21,7 +21,7 @@ func TestActionsStandForWhatThereIs(t *testing.T) {
 	t.Parallel()
 	actions := slices.Concat(
 		slices.Collect(maps.Values(writing)), slices.Collect(maps.Values(consuming)), slices.Collect(maps.Values(sweeping)),
-		slices.Collect(maps.Values(carrying)), slices.Collect(maps.Values(calling)), []action{endUndo},
+		slices.Collect(maps.Values(carrying)), slices.Collect(maps.Values(calling)), slices.Collect(maps.Values(relaying)), []action{endUndo},
 	)
 	known := 0
 	for _, a := range actions {

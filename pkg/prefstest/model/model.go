@@ -62,7 +62,7 @@ func (m system[S]) explore(limit int) outcome {
 		for i, s := range level {
 			end, at := true, first+int32(i)
 			m.next(s, func(who, what string, to S) {
-				end = false
+				end = end && to == s // what changes nothing leads nowhere
 				if _, known := seen[to]; !known {
 					seen[to] = struct{}{}
 					deeper, paths = append(deeper, to), append(paths, came{at, who, what})
