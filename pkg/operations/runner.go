@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/retry"
@@ -133,6 +134,7 @@ func (r *Runner) takeUp(ctx context.Context, slots chan struct{}, turns *sync.Wa
 			<-slots
 			return
 		}
+		crashpoint.Hit("operation.claimed")
 		turns.Go(func() {
 			outcome := r.turn(ctx, h)
 			r.Observe(h.Kind, outcome)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 )
 
 // routeWithin bounds how long the first look at a cluster may take.
@@ -27,6 +29,7 @@ func (l *leader) read(db context.Context) error {
 		l.openWindow(db, Cursor{Snapshot: l.at.Snapshot, Window: round.Snapshot})
 		return nil
 	}
+	crashpoint.Hit("round.read")
 	l.pace.add(began, len(round.Rows))
 	l.nextRead = began.Add(l.r.cfg.Poll)
 	if l.pace.busy {
@@ -43,6 +46,7 @@ func (l *leader) page(ctx, db context.Context) error {
 	if p.err != nil {
 		return p.err
 	}
+	crashpoint.Hit("page.read")
 	end := l.win.after(l.win.next(p.covered))
 	if end.Window == "" {
 		l.win.close()
@@ -205,6 +209,7 @@ func (l *leader) settle(ctx context.Context, d delivery) error {
 		l.fresh--
 	}
 	v := l.judge(ctx, d)
+	crashpoint.Hit("answer.taken")
 	if v.answered {
 		l.heard(now)
 	}

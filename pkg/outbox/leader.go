@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 )
 
 // errLapsed says that the lease could not be renewed in time.
@@ -86,6 +88,7 @@ func (r *Relay) claim(ctx context.Context) (*leader, error) {
 		}
 	}
 	r.unsaved = unsaved{}
+	crashpoint.Hit("relay.claimed")
 	return l, nil
 }
 
@@ -273,6 +276,7 @@ func (l *leader) save(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
 	before := time.Now()
+	crashpoint.Hit("position.saving")
 	wishes, err := l.turn().Save(ctx, l.ledger.cursor, l.r.cfg.Lease)
 	switch {
 	case err != nil && due(l.deadline, time.Now()):
@@ -284,6 +288,7 @@ func (l *leader) save(ctx context.Context) error {
 	l.lastSave = time.Now() // not before: saves that take longer than their interval would leave time for nothing else
 	l.ledger.saved()
 	l.wishes = wishes
+	crashpoint.Hit("position.saved")
 	return nil
 }
 
@@ -291,10 +296,12 @@ func (l *leader) save(ctx context.Context) error {
 func (l *leader) release(ctx context.Context, why error) error {
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
+	crashpoint.Hit("lease.releasing")
 	if err := l.turn().Release(ctx, l.ledger.cursor); err != nil {
 		return err
 	}
 	l.ledger.saved()
+	crashpoint.Hit("lease.released")
 	return why
 }
 

@@ -142,8 +142,11 @@ func (t *tx) lockLists(ctx context.Context, lists []int64) (locked []int64, gaps
 
 // SaveClean implements preferences.Tx.
 func (t *tx) SaveClean(ctx context.Context, c preferences.Clean) (stopping bool, err error) {
+	crashpoint.Hit("progress.saving")
 	save := run("opsave", c.ID, c.Epoch, c.Before+c.Deleted, c.Total, c.Lease.Seconds()).first(nil, &stopping)
-	return stopping, t.send(ctx, run("stepsave", c.ID, c.Seq, c.Parts, c.Deleted), save)
+	err = t.send(ctx, run("stepsave", c.ID, c.Seq, c.Parts, c.Deleted), save)
+	crashpoint.Hit("progress.saved")
+	return stopping, err
 }
 
 // LockClean implements preferences.Tx. It locks in one statement and reads in
@@ -164,12 +167,14 @@ func (t *tx) EndClean(ctx context.Context, c preferences.Clean, state preference
 	if state == preferences.Succeeded {
 		steps = append(steps, run("cleaned", c.Entity.Type, c.Entity.ID))
 	}
+	crashpoint.Hit("clean.ending")
 	t.later(steps...)
 	return nil
 }
 
 // AllEnded implements preferences.Tx.
 func (t *tx) AllEnded(ctx context.Context, h preferences.Held) (ended bool, err error) {
+	crashpoint.Hit("clean.ended")
 	err = t.send(ctx, run("stepsleft", h.ID).first(&ended))
 	return ended, err
 }
@@ -180,6 +185,7 @@ func (t *tx) EndOperation(ctx context.Context, h preferences.Held, state prefere
 	if err != nil {
 		return err
 	}
+	crashpoint.Hit("operation.ending")
 	if h.Undoing {
 		return t.send(ctx, run("undoend", h.ID, h.Epoch, string(state), text))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -78,6 +79,7 @@ func (w *write) record(res *preferences.Result, ch preferences.Changes) ([]step,
 		return nil, err
 	}
 	kept, err := w.keep(res)
+	crashpoint.Hit("write.committing")
 	return append(append(steps, kept...), run(commit)), err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
@@ -106,6 +107,7 @@ func (s *Store) StopOperation(ctx context.Context, id uuid.UUID, actor string, u
 		inTime = false
 		return send(ctx, c, run("begin"), run("opcancel", id, undo, actor).first(&inTime), run(commit))
 	})
+	crashpoint.Hit("operation.stopped")
 	return inTime, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/reconcile"
 	"github.com/prefsd/prefsd/pkg/verify"
@@ -139,6 +140,7 @@ func (t *tx) reconcile(ctx context.Context, h preferences.Held, f reconcile.Find
 		run("sightingsgone", f.Types, types, ids),
 		run("sightings", types, ids, f.At),
 		all(run("sightingsconfirmed", types, ids, f.At, f.ConfirmAfter.Seconds()), &confirmed, pgx.RowToStructByPos[preferences.Entity]))
+	crashpoint.Hit("sightings.noted")
 	if err != nil {
 		return f.Report, err
 	}
@@ -156,7 +158,9 @@ func (t *tx) reconcile(ctx context.Context, h preferences.Held, f reconcile.Find
 		clean.Targets = append(clean.Targets, preferences.Target{Entity: e, StateAt: f.At})
 	}
 	report.Clean = "operations/" + clean.ID.String()
-	return report, t.OpenClean(ctx, clean)
+	err = t.OpenClean(ctx, clean)
+	crashpoint.Hit("orphans.opened")
+	return report, err
 }
 
 // mark says in a report what becomes of confirmed entities.
@@ -191,5 +195,6 @@ func (s *Store) Tick(ctx context.Context, name string, due time.Time, kind prefe
 		return send(ctx, c, run("begin"), run("schedulefirst", name), run("scheduletick", name, due, id, string(kind), "schedule:"+name,
 			"operation:"+id.String(), string(request)).first(&begun), run(commit))
 	})
+	crashpoint.Hit("schedule.ticked")
 	return begun, err
 }

@@ -7,15 +7,18 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
 // LiftState implements preferences.Store, under the lock of SetState.
 func (s *Store) LiftState(ctx context.Context, e preferences.Entity, cause, source string) error {
-	return s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		return send(ctx, c, run("begin"), run("bucketexclusive", entityBucket(e)), run("statelift", e.Type, e.ID, cause, source), run(commit))
 	})
+	crashpoint.Hit("state.lifted")
+	return err
 }
 
 // Touched implements preferences.Tx.
@@ -24,7 +27,9 @@ func (t *tx) Touched(ctx context.Context, h preferences.Held) (entities []prefer
 	if err != nil {
 		return nil, nil, err
 	}
-	return entities, lists, t.send(ctx, run("undobegin", h.ID, h.Epoch, len(lists)))
+	err = t.send(ctx, run("undobegin", h.ID, h.Epoch, len(lists)))
+	crashpoint.Hit("undo.begun")
+	return entities, lists, err
 }
 
 // PutBack implements preferences.Tx. It writes as any writer under the lock of
@@ -55,6 +60,7 @@ func (t *tx) PutBack(ctx context.Context, h preferences.Held, by preferences.By,
 			restored, t.emitted = len(changes.Created), true
 		}
 	}
+	crashpoint.Hit("list.restored")
 	return t.send(ctx, run("undosave", h.ID, h.Epoch, list, restored, h.Lease.Seconds()))
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
@@ -32,6 +33,7 @@ func (s *Store) Write(ctx context.Context, key preferences.Key, by preferences.B
 	if err != nil {
 		return preferences.Result{}, err
 	}
+	crashpoint.Hit("write.committed")
 	if wrote {
 		s.committed()
 	}

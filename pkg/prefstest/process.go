@@ -113,12 +113,10 @@ func inherited() []string {
 
 // fate says whether the process runs, or how it ended.
 func (p *Process) fate() string {
-	select {
-	case <-p.exited:
+	if p.Ended() {
 		return p.cmd.ProcessState.String()
-	default:
-		return "running"
 	}
+	return "running"
 }
 
 // Kill ends the process with SIGKILL and waits for its end.
@@ -127,11 +125,34 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// Freeze keeps the process from doing anything until Thaw, as a machine does
+// that is out of breath.
+func (p *Process) Freeze(tb testing.TB) {
+	tb.Helper()
+	require.NoError(tb, p.cmd.Process.Signal(syscall.SIGSTOP))
+}
+
+// Thaw lets the process go on.
+func (p *Process) Thaw(tb testing.TB) {
+	tb.Helper()
+	require.NoError(tb, p.cmd.Process.Signal(syscall.SIGCONT))
+}
+
 // Terminate asks the process to end and returns its exit code.
 func (p *Process) Terminate(tb testing.TB) int {
 	tb.Helper()
 	require.NoError(tb, p.cmd.Process.Signal(syscall.SIGTERM))
 	return p.Wait(tb)
+}
+
+// Ended says whether the process is over.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // Wait waits for the end of the process and returns its exit code.

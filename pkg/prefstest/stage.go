@@ -2,6 +2,7 @@ package prefstest
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"net"
 	"path/filepath"
@@ -42,6 +43,8 @@ type Stage struct {
 	Broker      kafkatest.Broker
 	Store       *postgres.Store // to prepare lists, and to look at what the binaries did
 	Env         []string        // more variables for what is started
+	prefs       *preferences.Service
+	admin       *sql.DB
 	key         *auth.DevKey
 	keyFile     string
 }
@@ -63,6 +66,10 @@ func NewStageAt(tb testing.TB, databaseURL string, broker kafkatest.Broker) *Sta
 	s.Store, err = postgres.Open(postgres.Config{URL: s.DatabaseURL, MaxConns: 8, Announcer: announcer})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, s.Store.Close()) })
+	s.prefs = preferences.New(preferences.Options{Store: s.Store, Announcer: announcer})
+	s.admin, err = postgres.Plain(databaseURL)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, s.admin.Close()) })
 	client, err := kafka.Open(kafka.Config{Brokers: broker.Addrs()})
 	require.NoError(tb, err)
 	var specs []kafka.TopicSpec
@@ -81,7 +88,6 @@ var announcer = preferences.Announcer{EventsTopic: Updates, CleanedTopic: Cleane
 func (s *Stage) Save(tb testing.TB, users []string, accounts ...string) {
 	tb.Helper()
 	const atOnce = 6
-	prefs := preferences.New(preferences.Options{Store: s.Store, Announcer: announcer})
 	in := make([]preferences.Input, len(accounts))
 	for i, a := range accounts {
 		in[i] = preferences.Input{EntityID: a}
@@ -90,7 +96,7 @@ func (s *Stage) Save(tb testing.TB, users []string, accounts ...string) {
 	g.SetLimit(atOnce)
 	for _, user := range users {
 		g.Go(func() error {
-			_, err := prefs.Replace(tb.Context(), user, "accounts", preferences.By{Actor: user}, preferences.Terms{}, in)
+			_, err := s.prefs.Replace(tb.Context(), user, "accounts", preferences.By{Actor: user}, preferences.Terms{}, in)
 			return err
 		})
 	}
@@ -127,8 +133,7 @@ type Service struct {
 // are taken again, as after a restart.
 func (s *Stage) API(tb testing.TB, before *Service) *Service {
 	tb.Helper()
-	return s.start(tb, "api", before,
-		"PREFS_AUTH_DEV_KEY_FILE="+s.keyFile, "PREFS_AUTH_ISSUER="+auth.DevIssuer, "PREFS_AUTH_AUDIENCE="+auth.DevAudience)
+	return s.start(tb, "api", before)
 }
 
 // Consumer starts a consumer and waits until it is ready.
@@ -137,41 +142,23 @@ func (s *Stage) Consumer(tb testing.TB, before *Service) *Service {
 	return s.start(tb, "consumer", before)
 }
 
-// CrashingConsumer starts a consumer that dies where it is told to, which is a
-// name of pkg/crashpoint; it may die before it is ready.
-func (s *Stage) CrashingConsumer(tb testing.TB, point string) *Process {
-	tb.Helper()
-	return StartFile(tb, Binary(tb, "consumer", "crashpoints"), append(s.env(), "PREFS_CRASH_AT="+point, "PREFS_ADMIN_ADDR="+freeAddr(tb)))
-}
-
-// Evict removes the members that a consumer group had, all of which are dead.
-// Otherwise the next one would wait until their sessions are over.
-func (s *Stage) Evict(tb testing.TB, group string) {
-	tb.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.Broker.Addrs()...))
-	require.NoError(tb, err)
-	defer client.Close()
-	ask := kmsg.NewPtrDescribeGroupsRequest()
-	ask.Groups = []string{group}
-	answer, err := ask.RequestWith(tb.Context(), client)
-	require.NoError(tb, err)
-	leave := kmsg.NewPtrLeaveGroupRequest()
-	leave.Group = group
-	for _, m := range answer.Groups[0].Members {
-		member := kmsg.NewLeaveGroupRequestMember()
-		member.MemberID = m.MemberID
-		leave.Members = append(leave.Members, member)
-	}
-	_, err = leave.RequestWith(tb.Context(), client)
-	require.NoError(tb, err)
-}
-
 // env is what every binary of the stage is told.
 func (s *Stage) env() []string {
-	return []string{"PREFS_DATABASE_URL=" + s.DatabaseURL, "PREFS_KAFKA_BROKERS=" + strings.Join(s.Broker.Addrs(), ","), "PREFS_LOG_LEVEL=info"}
+	return append([]string{
+		"PREFS_DATABASE_URL=" + s.DatabaseURL, "PREFS_KAFKA_BROKERS=" + strings.Join(s.Broker.Addrs(), ","), "PREFS_LOG_LEVEL=info",
+		"PREFS_AUTH_DEV_KEY_FILE=" + s.keyFile, "PREFS_AUTH_ISSUER=" + auth.DevIssuer, "PREFS_AUTH_AUDIENCE=" + auth.DevAudience,
+	}, s.Env...)
 }
 
-func (s *Stage) start(tb testing.TB, name string, before *Service, env ...string) *Service {
+func (s *Stage) start(tb testing.TB, name string, before *Service) *Service {
+	tb.Helper()
+	out := s.launch(tb, Binary(tb, name), before)
+	out.AwaitReady(tb, out.AdminURL+"/readyz")
+	return out
+}
+
+// launch starts a binary and does not wait for it.
+func (s *Stage) launch(tb testing.TB, file string, before *Service, env ...string) *Service {
 	tb.Helper()
 	out := before
 	if out == nil {
@@ -179,8 +166,7 @@ func (s *Stage) start(tb testing.TB, name string, before *Service, env ...string
 	}
 	host := func(url string) string { return strings.TrimPrefix(url, "http://") }
 	out = &Service{URL: out.URL, AdminURL: out.AdminURL}
-	out.Process = Start(tb, name, slices.Concat(s.env(), s.Env, env, []string{"PREFS_HTTP_ADDR=" + host(out.URL), "PREFS_ADMIN_ADDR=" + host(out.AdminURL)}))
-	out.AwaitReady(tb, out.AdminURL+"/readyz")
+	out.Process = StartFile(tb, file, slices.Concat(s.env(), env, []string{"PREFS_HTTP_ADDR=" + host(out.URL), "PREFS_ADMIN_ADDR=" + host(out.AdminURL)}))
 	return out
 }
 
@@ -263,6 +249,9 @@ func (s *Stage) Settle(tb testing.TB) verify.Report {
 	tb.Helper()
 	var findings []verify.Finding
 	Eventually(tb, Patience, "all events arrive and no work is left", func() bool {
+		if s.behind(tb) {
+			return false
+		}
 		findings = s.report(tb, func(ctx context.Context, src verify.Source) (verify.Report, error) {
 			return verify.Quiet(ctx, src, 0)
 		}).Findings

@@ -67,3 +67,43 @@ func ends(ctx context.Context, tb testing.TB, client *kgo.Client, topic string) 
 	}
 	return out
 }
+
+// behind says whether the consumer has records before it, or cannot be asked for
+// the moment.
+func (s *Stage) behind(tb testing.TB) bool {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.Broker.Addrs()...))
+	require.NoError(tb, err)
+	defer client.Close()
+	ask := kmsg.NewPtrOffsetFetchRequest()
+	ask.Group = Group
+	left := map[string]map[int32]int64{}
+	for _, topic := range []string{AccountEvents, UserEvents} {
+		left[topic] = ends(ctx, tb, client, topic)
+		t := kmsg.NewOffsetFetchRequestTopic()
+		t.Topic = topic
+		for p := range left[topic] {
+			t.Partitions = append(t.Partitions, p)
+		}
+		if len(t.Partitions) > 0 {
+			ask.Topics = append(ask.Topics, t)
+		}
+	}
+	if len(ask.Topics) == 0 {
+		return false // nobody has produced anything
+	}
+	answer, err := ask.RequestWith(ctx, client)
+	if err != nil {
+		return true
+	}
+	for _, t := range answer.Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode == 0 && p.Offset >= left[t.Topic][p.Partition] {
+				delete(left[t.Topic], p.Partition)
+			}
+		}
+	}
+	return len(left[AccountEvents])+len(left[UserEvents]) > 0
+}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
@@ -173,6 +174,7 @@ func (c *Reconciler) Run(ctx context.Context, h preferences.Held, progressed fun
 		return err
 	}
 	progressed()
+	crashpoint.Hit("findings.settling")
 	report, err := c.Store.Settle(ctx, h, r.f)
 	if err == nil {
 		c.Observe(report)
@@ -234,6 +236,7 @@ func (r *run) walk(ctx context.Context, entityType string, next func(context.Con
 			return found, r.believable(entityType, len(found), asked)
 		}
 		missing, err := r.Directories[entityType].Missing(ctx, ids)
+		crashpoint.Hit("owner.asked")
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,69 @@
+package prefstest
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prefsd/prefsd/pkg/preferences"
+)
+
+var operator = preferences.By{Actor: "operator", RequestID: "by-hand"}
+
+// Clean opens a bulk clean of these accounts, as an operator does who does not
+// wait for it.
+func (s *Stage) Clean(tb testing.TB, accounts ...string) uuid.UUID {
+	tb.Helper()
+	entities := make([]preferences.Entity, len(accounts))
+	for i, a := range accounts {
+		entities[i] = preferences.Entity{Type: "account", ID: a}
+	}
+	o, err := s.prefs.BulkClean(tb.Context(), operator, entities, true, true)
+	require.NoError(tb, err)
+	return o.ID
+}
+
+// Cancel stops an operation, and takes back what it did if that is wanted. One
+// that has ended is undone.
+func (s *Stage) Cancel(tb testing.TB, id uuid.UUID, undo bool) {
+	tb.Helper()
+	_, err := s.prefs.CancelOperation(tb.Context(), id, operator, undo)
+	require.NoError(tb, err)
+}
+
+// Reconcile opens a comparison of all lists with the owner, unless one is open.
+func (s *Stage) Reconcile(tb testing.TB) uuid.UUID {
+	tb.Helper()
+	id, _, err := s.Store.OpenRun(tb.Context(), preferences.KindReconcile, operator.Actor, json.RawMessage("{}"))
+	require.NoError(tb, err)
+	return id
+}
+
+// Overdue makes work that begins by the clock due for an hour.
+func (s *Stage) Overdue(tb testing.TB, name string) {
+	tb.Helper()
+	_, err := s.admin.ExecContext(tb.Context(), "insert into schedules (name, last_run) values ($1, $2) on conflict (name) do update set last_run = $2",
+		name, time.Now().Add(-time.Hour))
+	require.NoError(tb, err)
+}
+
+// Operation is an operation as it stands.
+func (s *Stage) Operation(tb testing.TB, id uuid.UUID) preferences.Operation {
+	tb.Helper()
+	o, err := s.prefs.Operation(tb.Context(), id)
+	require.NoError(tb, err)
+	return o
+}
+
+// AwaitEnd waits until nobody works on an operation any more, and returns it.
+func (s *Stage) AwaitEnd(tb testing.TB, id uuid.UUID) (o preferences.Operation) {
+	tb.Helper()
+	Eventually(tb, Patience, "operation "+id.String()+" ends", func() bool {
+		o = s.Operation(tb, id)
+		return o.State.Ended()
+	})
+	return o
+}
