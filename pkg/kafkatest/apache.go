@@ -40,6 +40,10 @@ type ApacheOptions struct {
 	Libs  string // the directory that deploy/testkafka/fetch.sh filled
 	Dir   string // of the data; a later start on the same one continues from it
 	Nodes int    // each is broker and controller; default 1
+
+	// Listener returns where clients find a node that listens at an address;
+	// default: there.
+	Listener func(addr string) (advertised string, err error)
 }
 
 // Apache is a running Apache Kafka in KRaft mode.
@@ -50,7 +54,8 @@ type Apache struct {
 // ApacheNode is one process of a cluster.
 type ApacheNode struct {
 	id         int
-	addr       string // for clients
+	addr       string // where it listens
+	advertised string // where clients find it
 	controller string
 	dir        string
 	libs       string
@@ -66,11 +71,19 @@ func StartApache(ctx context.Context, opts ApacheOptions) (*Apache, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.Listener == nil {
+		opts.Listener = func(addr string) (string, error) { return addr, nil }
+	}
 	a := &Apache{}
 	for i := range count {
+		advertised, err := opts.Listener(addrs[2*i])
+		if err != nil {
+			return nil, err
+		}
 		a.nodes = append(a.nodes, &ApacheNode{
 			id:         i + 1,
 			addr:       addrs[2*i],
+			advertised: advertised,
 			controller: addrs[2*i+1],
 			dir:        filepath.Join(opts.Dir, fmt.Sprintf("node-%d", i+1)),
 			libs:       opts.Libs,
@@ -93,7 +106,7 @@ func StartApache(ctx context.Context, opts ApacheOptions) (*Apache, error) {
 func (a *Apache) Addrs() []string {
 	addrs := make([]string, len(a.nodes))
 	for i, n := range a.nodes {
-		addrs[i] = n.addr
+		addrs[i] = n.advertised
 	}
 	return addrs
 }
@@ -163,6 +176,7 @@ func (n *ApacheNode) format(all []*ApacheNode) error {
 		"{id}", strconv.Itoa(n.id),
 		"{voters}", strings.Join(voters, ","),
 		"{addr}", n.addr,
+		"{advertised}", n.advertised,
 		"{controller}", n.controller,
 		"{dir}", n.dir,
 		"{replicas}", strconv.Itoa(replicas),
@@ -256,7 +270,7 @@ func (n *ApacheNode) registered(ctx context.Context, cl *kgo.Client) bool {
 		return false
 	}
 	for _, b := range metadata.Brokers {
-		if net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))) == n.addr {
+		if net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))) == n.advertised {
 			return true
 		}
 	}

@@ -106,13 +106,19 @@ func named() Broker {
 
 func startApache(tb testing.TB, nodes int) *Apache {
 	tb.Helper()
-	libs, err := findLibs(tb.Context())
-	if err != nil {
+	return startApacheWith(tb, ApacheOptions{Nodes: nodes})
+}
+
+func startApacheWith(tb testing.TB, opts ApacheOptions) *Apache {
+	tb.Helper()
+	var err error
+	if opts.Libs, err = findLibs(tb.Context()); err != nil {
 		missing(tb, err)
 	}
+	opts.Dir = tb.TempDir()
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
-	a, err := StartApache(ctx, ApacheOptions{Libs: libs, Dir: tb.TempDir(), Nodes: nodes})
+	a, err := StartApache(ctx, opts)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, a.Close()) })
 	return a

@@ -31,6 +31,7 @@ func Run(t *testing.T, start func(testing.TB) Broker) {
 	}
 	if _, ok := common.(*Apache); ok {
 		runAlone(t, clusterStories(), start3)
+		runAlone(t, wireStories(), startWired)
 	}
 }
 
@@ -47,6 +48,11 @@ func runAlone(t *testing.T, stories []story, start func(testing.TB) Broker) {
 func start3(tb testing.TB) Broker {
 	tb.Helper()
 	return startApache(tb, 3)
+}
+
+func startWired(tb testing.TB) Broker {
+	tb.Helper()
+	return StartWired(tb)
 }
 
 func stories() []story {
@@ -69,5 +75,6 @@ func stories() []story {
 		{"topics are created and never changed", keepsTopics},
 		{"a scan ends where the topic ended when it began", scansTopics},
 		{"kcat reads what is published and is read", understandsKcat},
+		{"a publisher whose identity is not valid any more goes on", lostIdentity},
 	}
 }
