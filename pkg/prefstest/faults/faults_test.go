@@ -19,7 +19,6 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/kafkatest"
 	"github.com/prefsd/prefsd/pkg/pgtest"
-	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/prefstest"
 )
 
@@ -162,40 +161,6 @@ func TestAnswersThatAreLostLoseNothing(t *testing.T) {
 	for _, f := range faults {
 		require.Positive(t, f.Hits())
 	}
-	require.Zero(t, consumer.Terminate(t))
-}
-
-func TestPostgreSQLThatIsCutAndRestartedDelaysEventsAndLosesNone(t *testing.T) {
-	t.Parallel()
-	server := pgtest.StartPrivate(t)
-	stage := prefstest.NewStageAt(t, server.URL(), kafkatest.InProcess(t))
-	stage.Save(t, []string{"alice", "bob", "carol", "dave"}, accounts(60)...)
-	consumer := stage.Consumer(t, nil)
-	admin, err := postgres.Plain(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, admin.Close()) })
-	cut := func() {
-		_, err := admin.ExecContext(t.Context(), "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()")
-		require.NoError(t, err)
-	}
-	for i := range 60 {
-		stage.Produce(t, prefstest.Deleted(fmt.Sprint("e", i), account(i), time.Now()))
-		switch {
-		case i == 20:
-			require.NoError(t, server.Stop())
-			require.NoError(t, server.Start(t.Context()))
-		case i == 40:
-			require.NoError(t, server.Kill())
-			require.NoError(t, server.Start(t.Context()))
-		case i%4 == 0:
-			prefstest.Eventually(t, prefstest.Patience, "a connection to cut", func() bool { return admin.PingContext(t.Context()) == nil })
-			cut()
-		}
-	}
-	report := stage.Settle(t)
-	require.Equal(t, 60, report.Cleans)
-	require.Empty(t, stage.Topic(t, prefstest.DeadLetters), "an outage is no record's fault")
-	require.Empty(t, stage.Entities(t, "alice"))
 	require.Zero(t, consumer.Terminate(t))
 }
 
