@@ -22,6 +22,18 @@ type Dev struct {
 	Tokens           struct{ Alice, Bob, System, Admin string }
 }
 
+// brokers are those that somebody else has started.
+type brokers []string
+
+// Addrs implements kafkatest.Broker.
+func (b brokers) Addrs() []string { return b }
+
+// Stage is where the environment plays, to look at what it did.
+func (d *Dev) Stage(tb testing.TB) *Stage {
+	tb.Helper()
+	return NewStageAt(tb, d.DatabaseURL, brokers(d.Brokers))
+}
+
 // StartDev runs cmd/dev on any free ports and waits for its dev.json.
 func StartDev(tb testing.TB, dir string, args ...string) *Dev {
 	tb.Helper()

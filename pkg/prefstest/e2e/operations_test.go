@@ -100,4 +100,6 @@ func TestABulkCleanIsCancelledAndEveryListIsWhatItWas(t *testing.T) {
 	}, 30*time.Second, 100*time.Millisecond)
 	require.NotEmpty(t, stand.Consumers)
 	require.Zero(t, stand.Operations.Failed)
+	report := dev.Stage(t).Settle(t)
+	require.GreaterOrEqual(t, report.Cleans, cleaned, "each account was announced at least once")
 }
