@@ -102,15 +102,15 @@ test-web-client: $(NODE_TOOLS)/ready ## The store of the pages, on the real bina
 	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/web-client $(BIN)
 
 .PHONY: test-chaos
-test-chaos: kafka-libs ## The real binaries, killed while users save and accounts are deleted
+test-chaos: ## The real binaries, killed while users save, accounts are deleted and operators clean and undo
 	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/chaos/...
 
 .PHONY: test-crash
-test-crash: ## A consumer that is killed between every two of its steps
+test-crash: ## Processes that are killed between every two of their steps
 	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/crash/...
 
 .PHONY: test-faults
-test-faults: ## A consumer around which PostgreSQL, Kafka and records fail
+test-faults: kafka-libs ## The real binaries, while PostgreSQL, Kafka, records and the account service fail
 	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/faults/...
 
 .PHONY: test-deploy
