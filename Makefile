@@ -64,7 +64,7 @@ down: ## Stop and remove the containers; their data stays in volumes
 ##@ Test
 
 .PHONY: test
-test: lint test-unit test-model test-integration test-contract test-kafka test-e2e test-web-client test-deploy test-docker ## Everything a change must pass
+test: lint test-unit test-model test-integration test-contract test-kafka test-e2e test-web-client test-web test-deploy test-docker ## Everything a change must pass
 
 .PHONY: ci
 ci: test ci-extra ## test, then the longer suites that CI adds
@@ -100,6 +100,11 @@ test-e2e: kafka-libs ## The real binaries as a user starts them
 test-web-client: $(NODE_TOOLS)/ready ## The store of the pages, on the real binaries with failures in between
 	@go build -o $(BIN)/ ./cmd/dev ./cmd/prefsctl
 	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/web-client $(BIN)
+
+.PHONY: test-web
+test-web: $(NODE_TOOLS)/ready ## The pages in a browser (PICTURES=docs/img keeps screenshots)
+	@go build -o $(BIN)/ ./cmd/dev
+	@PATH="$(NODE_PATHS):$$PATH" $(SUITE) $@ .ci/test-web $(NODE_TOOLS) $(BIN)
 
 .PHONY: test-chaos
 test-chaos: ## The real binaries, killed while users save, accounts are deleted and operators clean and undo

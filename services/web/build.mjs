@@ -1,5 +1,6 @@
 // Builds the pages: node build.mjs DIRECTORY, with esbuild and SortableJS on NODE_PATH. Two builds of the same sources are
 // equal to the byte.
+import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
@@ -47,10 +48,11 @@ const lean = {
 
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
-const { metafile } = await build({
+const { outputFiles } = await build({
   absWorkingDir: app,
   entryPoints: [...new Set(entries.map(([, name, kind]) => `${name}.${kind === "js" ? "ts" : kind}`))].sort(),
   outdir: out,
+  write: false,
   nodePaths: [tools],
   bundle: true,
   format: "esm",
@@ -58,14 +60,17 @@ const { metafile } = await build({
   minify: true,
   charset: "utf8",
   legalComments: "linked",
-  entryNames: "[name]-[hash]",
-  metafile: true,
   plugins: [lean],
 });
 
-const built = new Map(); // the source that a page names, and what became of it
-for (const [path, output] of Object.entries(metafile.outputs)) {
-  if (output.entryPoint) built.set(output.entryPoint.replace(/\.ts$/, ".js"), basename(path));
+// The hash is that of the content alone, so that it is the same wherever the tools and the sources are.
+const built = new Map(); // the name that a page uses, and that of the file
+for (const { path, contents } of outputFiles) {
+  const [, name, kind] = /^([\w-]+)(\.\w+)$/.exec(basename(path)) ?? [];
+  const hash = createHash("sha256").update(contents).digest("hex").slice(0, 8).toUpperCase();
+  const file = name ? `${name}-${hash}${kind}` : basename(path);
+  built.set(basename(path), file);
+  await writeFile(join(out, file), contents);
 }
 
 /** Puts other files where a page names them, without the blanks that are there for readers. */

@@ -5,25 +5,7 @@ import { deployment } from "./session";
 type Schemas = components["schemas"];
 
 export type Operation = Schemas["Operation"];
-
-/** What this page shows of how a deployment stands. */
-export interface Standing {
-  readonly outbox: {
-    readonly oldestUnpublishedAgeSeconds: number;
-    readonly unpublished: number;
-    readonly unpublishedCapped: boolean;
-    readonly quarantined: number;
-    readonly leader: string | null;
-    readonly paused: boolean;
-  };
-  readonly operations: { readonly open: number; readonly failed: number };
-  readonly deadLetters: {
-    readonly count: number;
-    readonly recent: readonly { readonly topic: string; readonly partition: number; readonly offset: number; readonly eventId: string; readonly time: string }[];
-  };
-  readonly consumers: readonly { readonly lag: number }[];
-  readonly reconciliation: { readonly lastReport: { readonly state: string; readonly endTime: string } | null };
-}
+export type Standing = Schemas["Status"];
 
 export interface Account {
   readonly id: string;

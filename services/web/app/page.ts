@@ -35,6 +35,8 @@ export class ListPage {
   #editing = false;
   #filter = "";
   #dragged: string | null = null;
+  /** Several changes are one for the eye. */
+  #still = false;
   #offered = (): void => undefined;
   #asked: { conflict: Conflict; dialog: HTMLDialogElement } | null = null;
 
@@ -65,7 +67,7 @@ export class ListPage {
     this.#asked?.dialog.close();
     this.#banner.stop();
     this.#store.dispose();
-    document.body.classList.remove("editing", "unsure");
+    document.body.classList.remove("editing");
     byId("status").hidden = true;
   }
 
@@ -112,7 +114,7 @@ export class ListPage {
     if (state.draft) this.#editing = true;
     else if (before.draft && before.status === "saving" && !state.error) this.#saved(state);
     if (!state.undoable) this.#offered();
-    this.#render();
+    if (!this.#still) this.#render();
     if (state.skipped !== before.skipped && state.skipped.length > 0) toast(`${some(state.skipped)} ${state.skipped.length > 1 ? "were" : "was"} deleted and left out.`);
     this.#ask(state.conflict);
   }
@@ -165,13 +167,13 @@ export class ListPage {
     this.#words(state, shown);
     part.skeleton.hidden = known || state.status !== "loading";
     part.empty.hidden = !known || total > 0 || state.draft !== null;
-    part.search.hidden = editing || total === 0;
-    part.edit.hidden = editing || total === 0;
+    part.search.hidden = editing || total === 0 || !known;
+    part.edit.hidden = editing || total === 0 || !known;
+    part.lists.hidden = !known; // without the list nobody can say which accounts are in it
     part.bar.hidden = !editing;
     part.more.hidden = !known || editing || !state.version;
     part.undo.hidden = !state.undoable;
     document.body.classList.toggle("editing", editing);
-    document.body.classList.toggle("unsure", state.stale !== null && state.status === "loading");
     write(part.save, saving ? "Saving…" : "Save order");
     set(part.save, "aria-disabled", saving || !state.draft ? "true" : null);
   }
@@ -274,8 +276,10 @@ export class ListPage {
   /** Changes the draft. A proposed order becomes the user's own first. */
   #change(change: () => void): void {
     const { items, proposed } = this.#shown();
+    this.#still = true;
     if (proposed) for (const item of items) this.#store.add(item.id);
     change();
+    this.#still = false;
     this.#render();
   }
 

@@ -38,7 +38,7 @@ function entry(change: Change, user: string, names: ReadonlyMap<string, string>,
   set(part.time, "datetime", change.time);
   set(part.time, "title", clock(time));
   write(part.who, `· ${change.actor === user ? "you" : change.actor} · version ${change.version}`);
-  set(part.back, "aria-label", `Go back to version ${change.version}`);
+  set(part.back, "aria-label", `Go back to this: version ${change.version}`);
   part.back.onclick = back;
   if (change.version === current) part.back.replaceWith(el("span", { class: "small" }, "shown now"));
   return part.line;

@@ -79,8 +79,10 @@ export class Rows {
 
   /** Numbers the rows as they stand, while one is dragged. */
   renumber(): void {
-    Rows.elements(this.ordered).forEach((row, at) => write(row.querySelector(".place")!, String(at + 1)));
-    for (const row of Rows.elements(this.rest)) write(row.querySelector(".place")!, "");
+    const number = (list: HTMLElement, text: (at: number) => string): void =>
+      Rows.ids(list).forEach((id, at) => write(this.#rows.get(id)!.part.place, text(at)));
+    number(this.ordered, (at) => String(at + 1));
+    number(this.rest, () => "");
   }
 
   /** Brings the focus to a button of a row, or to the nearest that there is. */

@@ -84,7 +84,6 @@ function initial(name: string): string {
 export function menu(person: Person, leave: () => void, enter: (person: Person) => void): void {
   const { all, part } = stamp<"opener" | "initial" | "name" | "menu" | "other" | "out">("menu");
   const others = deployment.people.filter((other) => other.operator === person.operator && other.name !== person.name);
-  set(part.opener, "aria-label", `Signed in as ${person.name}`);
   write(part.initial, initial(person.name));
   write(part.name, person.name);
   part.menu.prepend(...others.map((other) => face(other, () => { remember(other); enter(other); })));

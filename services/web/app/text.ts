@@ -41,7 +41,8 @@ export function markOf(state: State): Mark {
   if (state.status === "offline") return { mark: "warn", text: "Offline" };
   if (state.status === "saving") return { mark: "busy", text: "Saving…" };
   if (state.draft) return state.error?.doing === "save" ? { mark: "warn", text: "Not saved" } : { mark: "unsaved", text: "Unsaved changes" };
-  if (state.status === "loading") return { mark: "busy", text: state.etag === null ? "Loading" : "Checking for changes" };
+  if (state.status === "loading" && state.etag === null) return { mark: "busy", text: "Loading" };
+  if (state.status === "loading" && state.stale) return { mark: "busy", text: "Checking for changes" };
   if (state.stale || state.status === "failed") return { mark: "warn", text: "Not up to date" };
   return { mark: "saved", text: state.version ? "Saved" : "Nothing to save" };
 }
@@ -84,6 +85,7 @@ function unwritten(state: State, error: Problem): Banner {
   const { retryAt, requestId } = error;
   const reason = reasonOf(error);
   if (retryAt !== null) return { tone: "notice", text: `Not saved yet: ${reason}.`, retryAt, action: { text: "Try now", call: "save" }, requestId };
+  if (state.status === "saving") return { tone: "notice", text: `Not saved yet: ${reason}.` };
   if (error.doing === "patch") return { tone: "alarm", text: `Your last favourite was not saved: ${reason}. Try it again.`, requestId };
   if (error.doing === "undo") return { tone: "alarm", text: `Nothing was taken back: ${reason}.`, requestId };
   const kept = state.draft ? " Your changes are kept here." : "";

@@ -1,0 +1,161 @@
+// What the tests of the pages have in common: a browser, users of their own, and waiting for what is to be seen.
+import { createPrivateKey, sign } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { after, before } from "node:test";
+import assert from "node:assert/strict";
+
+const require = createRequire(join(process.env.NODE_PATH, "package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const pictures = process.env.PICTURES;
+
+export const environment = JSON.parse(readFileSync(join(process.env.ENVIRONMENT, "dev.json"), "utf8"));
+const { apiUrl, accountsUrl, webUrl } = environment;
+
+/** How long something may take to be seen, in milliseconds. The machine may be busy. */
+const patience = 15_000;
+
+/** The accounts that the scenarios speak of, by their last letters. */
+export const named = { A: "acc-001", B: "acc-002", C: "acc-003", D: "acc-004", E: "acc-005", F: "acc-006" };
+export const names = {
+  "acc-001": "Enterprise Account A", "acc-002": "SMB Account B", "acc-003": "Startup Account C",
+  "acc-004": "Corporate Account D", "acc-005": "New Account E", "acc-006": "Another Account F",
+};
+
+let browser;
+let users = 0;
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+      "--disable-dev-shm-usage", "--disable-sync"],
+  });
+});
+after(() => browser?.close());
+
+const issuer = JSON.parse(Buffer.from(environment.tokens.alice.split(".")[1], "base64url"));
+const header = environment.tokens.alice.split(".")[0];
+const key = createPrivateKey(readFileSync(join(process.env.ENVIRONMENT, "dev.key")));
+
+/** A token as the environment itself signs them. */
+export function tokenOf(sub, seconds = 3600) {
+  const claims = Buffer.from(JSON.stringify({ ...issuer, sub, exp: Math.floor(Date.now() / 1000) + seconds })).toString("base64url");
+  return `${header}.${claims}.${sign(null, Buffer.from(`${header}.${claims}`), key).toString("base64url")}`;
+}
+
+/** Somebody whom no other test knows, with this list. */
+export async function someone(...letters) {
+  users += 1;
+  const name = `person-${process.pid}-${users}`;
+  const user = { name, token: tokenOf(name) };
+  if (letters.length > 0) await save(user, letters.map((letter) => named[letter] ?? letter));
+  return user;
+}
+
+async function call(method, url, token, body) {
+  const answer = await fetch(url, {
+    method, headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" }, ...(body && { body: JSON.stringify(body) }),
+  });
+  const text = await answer.text();
+  assert.ok(answer.ok, `${method} ${url}: ${answer.status} ${text}`);
+  return text ? JSON.parse(text) : null;
+}
+
+/** Saves a list behind the page's back. */
+export function save(user, ids) {
+  return call("PUT", `${apiUrl}/preferences:batchReplace`, user.token, { domain: "accounts", preferences: ids.map((entityId) => ({ entityId })) });
+}
+
+/** What the server has. */
+export function stored(user) {
+  return call("GET", `${apiUrl}/preferences?domain=accounts`, user.token);
+}
+
+/** The names of what the server has, in order. */
+export async function order(user) {
+  return (await stored(user)).preferences.map((item) => names[item.entityId] ?? item.entityId);
+}
+
+export async function createAccount(name) {
+  const { id } = await call("POST", `${accountsUrl}/accounts`, environment.tokens.admin, { name, type: "startup" });
+  return id;
+}
+
+export function deleteAccount(id) {
+  return call("DELETE", `${accountsUrl}/accounts/${id}`, environment.tokens.admin);
+}
+
+/** A window of somebody's browser. The test ends it. */
+export async function visit(t, user, { path = "/", options = {}, context, ready = true, operator = false } = {}) {
+  const own = context ?? await browser.newContext({ viewport: { width: 1000, height: 800 }, ...options });
+  if (!context) t.after(() => own.close());
+  own.setDefaultTimeout(patience);
+  const page = await own.newPage();
+  page.on("pageerror", (error) => t.diagnostic(`page error: ${error.message}`));
+  page.on("console", (message) => { if (message.type() === "error" && /Content Security|TrustedHTML/.test(message.text())) assert.fail(message.text()); });
+  if (user) await page.addInitScript(([key, token]) => sessionStorage.setItem(key, token), [`prefsd:session${operator}`, user.token]);
+  await page.goto(webUrl + path);
+  if (!user) await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  else if (ready && !operator) await settled(page);
+  return page;
+}
+
+/** Waits until the list is there and nothing is under way. */
+export async function settled(page, mark = "saved") {
+  await page.waitForFunction((wanted) => document.querySelector("#status")?.dataset.mark === wanted, mark);
+}
+
+export const orderedNames = (page) => page.$$eval('[data-part="ordered"] > .row:not(.gone) [data-part="name"]', (all) => all.map((name) => name.textContent));
+export const restNames = (page) => page.$$eval('[data-part="rest"] > .row:not(.gone) [data-part="name"]', (all) => all.map((name) => name.textContent));
+
+/** Waits until the rows with a place are these. */
+export async function shows(page, ...letters) {
+  const wanted = letters.map((letter) => names[named[letter]] ?? letter);
+  await page.waitForFunction((expected) => {
+    const all = [...document.querySelectorAll('[data-part="ordered"] > .row:not(.gone) [data-part="name"]')].map((name) => name.textContent);
+    return JSON.stringify(all) === JSON.stringify(expected);
+  }, wanted).catch(async () => assert.deepEqual(await orderedNames(page), wanted));
+}
+
+/** Waits until screen readers are told something. */
+export async function tells(page, words) {
+  await page.waitForFunction((text) => document.querySelector("#live").textContent.includes(text), words)
+    .catch(async () => assert.fail(`waited for "${words}", the last was "${await page.textContent("#live")}"`));
+}
+
+/** Waits until the line above the list says something. */
+export async function warns(page, words) {
+  await page.waitForFunction((text) => {
+    const line = document.querySelector('[data-part="banner"]');
+    return line && !line.hidden && line.textContent.includes(text);
+  }, words).catch(async () => assert.fail(`waited for "${words}", there is "${await page.textContent('[data-part="banner"]')}"`));
+}
+
+export const begin = (page) => page.getByRole("button", { name: "Customize order" }).click();
+export const button = (page, name) => page.getByRole("button", { name, exact: true });
+export const handle = (page, letter) => button(page, `Move ${names[named[letter]] ?? letter}`);
+
+/** The middle of a row's handle. */
+export async function middle(page, letter) {
+  const box = await handle(page, letter).boundingBox();
+  return { x: box.x + box.width / 2, y: box.y + box.height / 2, height: box.height };
+}
+
+/** Holds the pages to the rules for everyone (WCAG 2.2 AA), in light and dark, and keeps a picture of both. */
+export async function fine(page, name, { pictured = false } = {}) {
+  if (!await page.evaluate(() => "axe" in globalThis)) await page.evaluate(axe);
+  for (const colorScheme of ["dark", "light"]) {
+    await page.emulateMedia({ colorScheme });
+    // Colours are judged as they end up. What is out of sight would never come to its end by itself.
+    await page.evaluate(() => { for (const motion of document.getAnimations()) if (!(motion instanceof CSSAnimation)) motion.finish(); });
+    const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], resultTypes: ["violations"] }));
+    const said = found.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("; ")}`);
+    assert.deepEqual(said, [], `${name}, ${colorScheme}`);
+    if (pictures && pictured) {
+      mkdirSync(pictures, { recursive: true });
+      await page.screenshot({ path: join(pictures, `${name}${colorScheme === "dark" ? "-dark" : ""}.png`) });
+    }
+  }
+}
