@@ -20,7 +20,7 @@ test("a bulk clean ripples through all lists, and is taken back", async (t) => {
   for (const person of people) assert.deepEqual(await order(person), ["Enterprise Account A", "SMB Account B"]);
   await fine(page, "operator", { pictured: true });
   await work.getByRole("button", { name: "Undo" }).click();
-  await work.getByText("undone").waitFor();
+  await work.getByText("undone", { exact: true }).waitFor();
   for (const person of people) assert.deepEqual(await order(person), ["Enterprise Account A", ...accounts, "SMB Account B"]);
 });
 
