@@ -48,8 +48,6 @@ type (
 	Changes = wire.ListChanges
 	// Change is a change of a list, as its history has it.
 	Change = wire.Change
-	// Cleaned says what the removal of an entity from all lists came to.
-	Cleaned = wire.CleanResult
 )
 
 // Config says how to reach the API and as whom.

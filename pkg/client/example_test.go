@@ -95,6 +95,48 @@ func ExampleClient_Sync() {
 	// 1 acc-002
 }
 
+// Many entities are removed from everybody's lists, which an operator watches.
+func ExampleClient_BulkClean() {
+	looks := 0
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // stands for prefsd
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusAccepted)
+		} else {
+			looks++
+		}
+		fmt.Fprintf(w, `{"name": "operations/0192", "done": %t, "metadata": {"state": "running", "progress": {"done": %d, "total": 80, "percent": %d}},
+			"response": {"summary": {"totalPreferencesDeleted": 80, "affectedUsers": 31}}}`, looks == 2, 40*looks, 50*looks)
+	}))
+	defer service.Close()
+	ctx := context.Background()
+	operator, _ := client.New(client.Config{BaseURL: service.URL, Token: client.StaticToken("a token with preferences.system")})
+
+	cleaned, err := operator.BulkClean(ctx, []client.Entity{{Type: "account", ID: "acc-001"}, {Type: "account", ID: "acc-002"}}, client.RespondAsync())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report := cleaned.CleanReport
+	if cleaned.Operation != nil { // it goes on
+		op, err := operator.Wait(ctx, cleaned.Operation.Name, func(op *client.Operation) {
+			fmt.Println(op.Metadata.Progress.Percent, "%")
+		})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if report, err = op.Response.AsCleanReport(); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println(report.Summary.TotalPreferencesDeleted, "items of", report.Summary.AffectedUsers, "users are gone")
+	// Output:
+	// 50 %
+	// 100 %
+	// 80 items of 31 users are gone
+}
+
 func ExampleError() {
 	service := example()
 	defer service.Close()

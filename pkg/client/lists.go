@@ -153,11 +153,3 @@ func (c *Client) History(ctx context.Context, domain string) iter.Seq2[Change, e
 		}
 	}
 }
-
-// Clean removes an entity from everybody's lists. An Error with the status 202
-// says that it takes long and goes on by itself. It needs the scope
-// preferences.system or preferences.admin.
-func (c *Client) Clean(ctx context.Context, entityType, entityID string, opts ...Option) (*Cleaned, error) {
-	body := wire.CleanRequest{EntityType: entityType, EntityID: entityID}
-	return call[Cleaned](ctx, c, http.StatusOK, opts...)(wire.NewCleanOrphanedPreferencesRequest(c.base, &wire.CleanOrphanedPreferencesParams{}, body))
-}

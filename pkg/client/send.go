@@ -68,12 +68,12 @@ func call[T any](ctx context.Context, c *Client, want int, opts ...Option) func(
 			return nil, err
 		}
 		defer func() { _ = res.Body.Close() }()
-		if err := expect(res, want); err != nil || want == http.StatusNoContent {
-			return nil, err
+		if want == http.StatusNoContent {
+			return nil, expect(res, want)
 		}
 		out := new(T)
-		if err := json.NewDecoder(res.Body).Decode(out); err != nil {
-			return nil, fmt.Errorf("read the answer: %w", err)
+		if err := decode(res, want, out); err != nil {
+			return nil, err
 		}
 		return out, nil
 	}

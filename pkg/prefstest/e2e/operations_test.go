@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prefsd/prefsd/pkg/client"
 	"github.com/prefsd/prefsd/pkg/prefstest"
 )
 
@@ -38,23 +39,19 @@ func TestABulkCleanIsCancelledAndEveryListIsWhatItWas(t *testing.T) {
 		before[n] = admin.shown(fmt.Sprintf("user-%05d", n+1))
 		require.NotEmpty(t, before[n])
 	}
-	type entity struct {
-		EntityID   string `json:"entityId"`
-		EntityType string `json:"entityType"`
-	}
 	var known struct {
 		Accounts []struct{ ID string }
 	}
 	accountsTab := open(t, dev.AccountsURL, "")
 	require.NoError(t, accountsTab.send(http.StatusOK, http.MethodGet, "/accounts", nil).JSON(&known))
-	var body struct {
-		Entities []entity `json:"entities"`
-	}
+	var entities []client.Entity
 	for _, a := range known.Accounts[:cleaned] {
-		body.Entities = append(body.Entities, entity{a.ID, "account"})
+		entities = append(entities, client.Entity{Type: "account", ID: a.ID})
 	}
-	var op struct{ Name string }
-	require.NoError(t, admin.send(http.StatusAccepted, http.MethodPost, "/preferences:bulkCleanOrphaned", body).JSON(&op))
+	operator := dial(t, dev.APIURL, dev.Tokens.Admin)
+	bulk, err := operator.BulkClean(t.Context(), entities)
+	require.NoError(t, err)
+	require.NotNil(t, bulk.Operation, "so many take long")
 
 	prefsctl := func(args ...string) []byte {
 		out, err := exec.CommandContext(t.Context(), prefstest.Binary(t, "prefsctl"), append([]string{"--dir", dir, "operations"}, args...)...).Output()
@@ -65,7 +62,7 @@ func TestABulkCleanIsCancelledAndEveryListIsWhatItWas(t *testing.T) {
 		State string
 		Undo  struct{ Done, Total, Restored int }
 	}
-	require.NoError(t, json.Unmarshal(prefsctl("cancel", op.Name, "--undo", "--watch", "--json"), &end))
+	require.NoError(t, json.Unmarshal(prefsctl("cancel", bulk.Operation.Name, "--undo", "--watch", "--json"), &end))
 	require.Equal(t, "compensated", end.State)
 	require.Equal(t, end.Undo.Total, end.Undo.Done)
 	for n := range before {
@@ -73,7 +70,11 @@ func TestABulkCleanIsCancelledAndEveryListIsWhatItWas(t *testing.T) {
 	}
 
 	// Once more, and to its end: an undo takes that back as well.
-	require.NoError(t, admin.send(http.StatusAccepted, http.MethodPost, "/preferences:bulkCleanOrphaned", body).JSON(&op))
+	bulk, err = operator.BulkClean(t.Context(), entities)
+	require.NoError(t, err)
+	op, err := operator.Wait(t.Context(), bulk.Operation.Name, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, "succeeded", op.Metadata.State)
 	prefsctl("watch", op.Name)
 	changed := 0
 	for n := range before {
@@ -82,9 +83,13 @@ func TestABulkCleanIsCancelledAndEveryListIsWhatItWas(t *testing.T) {
 		}
 	}
 	require.Positive(t, changed)
-	require.NoError(t, json.Unmarshal(prefsctl("undo", op.Name, "--watch", "--json"), &end))
-	require.Equal(t, changed, end.Undo.Total)
-	require.GreaterOrEqual(t, end.Undo.Restored, changed)
+	_, err = operator.Undo(t.Context(), op.Name)
+	require.NoError(t, err)
+	op, err = operator.Wait(t.Context(), op.Name, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, "compensated", op.Metadata.State)
+	require.EqualValues(t, changed, op.Metadata.Undo.Total)
+	require.GreaterOrEqual(t, op.Metadata.Undo.Restored, int64(changed))
 	for n := range before {
 		require.Equal(t, before[n], admin.shown(fmt.Sprintf("user-%05d", n+1)))
 	}
