@@ -196,16 +196,8 @@ const (
 // says why.
 func (c *Client) Wait(ctx context.Context, name string, progress func(*Operation)) (*Operation, error) {
 	for looks, last := 1, int64(-1); ; looks++ {
-		req, err := wire.NewGetOperationRequest(c.base, idOf(name), &wire.GetOperationParams{})
+		op, pause, err := c.look(ctx, name)
 		if err != nil {
-			return nil, err
-		}
-		res, err := c.Do(req.WithContext(ctx))
-		if err != nil {
-			return nil, err
-		}
-		op := new(Operation)
-		if err := decode(res, http.StatusOK, op); err != nil {
 			return nil, err
 		}
 		if progress != nil {
@@ -217,10 +209,26 @@ func (c *Client) Wait(ctx context.Context, name string, progress func(*Operation
 		if moved := steps(op); moved != last {
 			looks, last = 1, moved
 		}
-		if err := retry.Wait(ctx, max(retry.Delay(looks, leastLook, mostLook), RetryAfter(res))); err != nil {
+		if err := retry.Wait(ctx, max(retry.Delay(looks, leastLook, mostLook), pause)); err != nil {
 			return op, err
 		}
 	}
+}
+
+// look reads an operation, and how long the service asks to wait for the next
+// look.
+func (c *Client) look(ctx context.Context, name string) (*Operation, time.Duration, error) {
+	req, err := wire.NewGetOperationRequest(c.base, idOf(name), &wire.GetOperationParams{})
+	if err != nil {
+		return nil, 0, err
+	}
+	res, err := c.Do(req.WithContext(ctx))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	op := new(Operation)
+	return op, RetryAfter(res), decode(res, http.StatusOK, op)
 }
 
 // steps are those that an operation has made, forward and back.

@@ -167,7 +167,7 @@ func TestAsyncAPI_NamesTheHeadersOfDeadLetters(t *testing.T) {
 	for name := range doc.Components.Messages["deadLetter"].Headers.Properties {
 		described = append(described, name)
 	}
-	huge := events.DeadLetter{Record: events.Record{Value: make([]byte, 2<<20)}}
+	huge := events.DeadLetter{Version: "v1", Record: events.Record{Key: []byte("k"), Value: make([]byte, 2<<20)}}
 	for _, h := range huge.Message().Raw.Headers {
 		sent = append(sent, h.Name)
 	}

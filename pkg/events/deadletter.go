@@ -25,13 +25,16 @@ const (
 	HeaderOriginalPartition = "dlt.original.partition"
 	HeaderOriginalOffset    = "dlt.original.offset"
 	HeaderOriginalTimestamp = "dlt.original.timestamp" // RFC 3339
+	HeaderOriginalKeyHash   = "dlt.original.key-hash"  // sha256: and hexadecimal digits; absent without a key
 	HeaderConsumerGroup     = "dlt.consumer.group"
 	HeaderErrorClass        = "dlt.error.class"
 	HeaderErrorCode         = "dlt.error.code"
 	HeaderErrorMessage      = "dlt.error.message" // holds nothing of the record
 	HeaderAttempts          = "dlt.attempts"
-	HeaderFailedAt          = "dlt.failed-at" // RFC 3339
-	HeaderTruncated         = "dlt.truncated" // "true": the record was too large to keep whole
+	HeaderFirstFailedAt     = "dlt.first-failed-at" // RFC 3339
+	HeaderFailedAt          = "dlt.failed-at"       // RFC 3339
+	HeaderServiceVersion    = "dlt.service.version" // of the consumer that gave up
+	HeaderTruncated         = "dlt.truncated"       // "true": the record was too large to keep whole
 )
 
 // ErrorClass says what kind of failure made a dead letter.
@@ -54,8 +57,11 @@ type DeadLetter struct {
 	Why      string // safe to show; holds nothing of the record
 	Attempts int
 	FailedAt time.Time
+	Version  string // of the consumer, if it has one
 
-	Truncated bool // the record was too large to keep whole; only of a letter that was read
+	FirstFailedAt time.Time // as far as the consumer remembers
+	KeyHash       string    // of the original key, which the letter may lack; only of a letter that was read
+	Truncated     bool      // the record was too large to keep whole; only of a letter that was read
 }
 
 const (
@@ -92,7 +98,7 @@ func (d DeadLetter) Message() Message {
 
 func (d DeadLetter) headers() []Header {
 	r := d.Record
-	return []Header{
+	headers := []Header{
 		{HeaderOriginalTopic, []byte(r.Topic)},
 		{HeaderOriginalPartition, []byte(strconv.Itoa(r.Partition))},
 		{HeaderOriginalOffset, []byte(strconv.FormatInt(r.Offset, 10))},
@@ -102,8 +108,16 @@ func (d DeadLetter) headers() []Header {
 		{HeaderErrorCode, []byte(d.Code)},
 		{HeaderErrorMessage, []byte(clip(d.Why, maxErrorMessage))},
 		{HeaderAttempts, []byte(strconv.Itoa(d.Attempts))},
+		{HeaderFirstFailedAt, []byte(d.FirstFailedAt.UTC().Format(time.RFC3339Nano))},
 		{HeaderFailedAt, []byte(d.FailedAt.UTC().Format(time.RFC3339Nano))},
 	}
+	if hash := keyDigest(r.Key); hash != "" {
+		headers = append(headers, Header{HeaderOriginalKeyHash, []byte(hash)})
+	}
+	if d.Version != "" {
+		headers = append(headers, Header{HeaderServiceVersion, []byte(d.Version)})
+	}
+	return headers
 }
 
 // ownHeaders are those that a letter says about itself: a record that was a dead
@@ -111,6 +125,7 @@ func (d DeadLetter) headers() []Header {
 var ownHeaders = []string{
 	HeaderOriginalTopic, HeaderOriginalPartition, HeaderOriginalOffset, HeaderOriginalTimestamp, HeaderConsumerGroup,
 	HeaderErrorClass, HeaderErrorCode, HeaderErrorMessage, HeaderAttempts, HeaderFailedAt, HeaderTruncated,
+	HeaderOriginalKeyHash, HeaderFirstFailedAt, HeaderServiceVersion,
 }
 
 // storable returns the headers with names that a text column takes. Values are

@@ -18,6 +18,7 @@ func letter(r events.Record) events.DeadLetter {
 	return events.DeadLetter{
 		ID: uuid.MustParse("0192679c-5a00-7000-8000-0123456789ab"), Topic: "preferences.dead-letters", Record: r, Group: "prefsd",
 		Class: events.Poison, Code: events.ReasonInvalidEvent, Why: "The value is not UTF-8.", Attempts: 1, FailedAt: at,
+		FirstFailedAt: at.Add(-time.Minute), Version: "v1.2.3",
 	}
 }
 
@@ -52,7 +53,10 @@ func TestDeadLetter_KeepsTheRecordAndSaysWhatHappened(t *testing.T) {
 		{Name: "dlt.error.code", Value: []byte("INVALID_EVENT")},
 		{Name: "dlt.error.message", Value: []byte("The value is not UTF-8.")},
 		{Name: "dlt.attempts", Value: []byte("1")},
+		{Name: "dlt.first-failed-at", Value: []byte("2024-10-07T16:59:00.123456Z")},
 		{Name: "dlt.failed-at", Value: []byte("2024-10-07T17:00:00.123456Z")},
+		{Name: "dlt.original.key-hash", Value: []byte("sha256:9b95f116c813424b9dcb5e9e60254fbac58db6579b73f9f5e40e18e8ebe4e27f")},
+		{Name: "dlt.service.version", Value: []byte("v1.2.3")},
 	}...)
 	require.Empty(t, cmp.Diff(want, m.Raw.Headers))
 }
@@ -168,6 +172,8 @@ func TestDeadLetter_IsReadAsItWasWritten(t *testing.T) {
 	got, err := events.ReadDeadLetter(asRecord(want))
 	require.NoError(t, err)
 	got.ID = want.ID // the record does not have it
+	require.Regexp(t, `^sha256:[0-9a-f]{64}$`, got.KeyHash)
+	want.KeyHash = got.KeyHash
 	require.Empty(t, cmp.Diff(want, got))
 	require.Zero(t, got.Replays())
 

@@ -31,6 +31,7 @@ func ReadDeadLetter(r Record) (DeadLetter, error) {
 	d := DeadLetter{
 		Topic: r.Topic, Group: own[HeaderConsumerGroup], Class: ErrorClass(own[HeaderErrorClass]), Code: fault.Reason(own[HeaderErrorCode]),
 		Why: own[HeaderErrorMessage], Truncated: own[HeaderTruncated] == "true",
+		Version: own[HeaderServiceVersion], KeyHash: own[HeaderOriginalKeyHash],
 		Record: Record{Topic: own[HeaderOriginalTopic], Key: r.Key, Value: r.Value, Headers: original},
 	}
 	var errs [5]error
@@ -38,6 +39,8 @@ func ReadDeadLetter(r Record) (DeadLetter, error) {
 	d.Record.Offset, errs[1] = strconv.ParseInt(own[HeaderOriginalOffset], 10, 64)
 	d.Record.Time, errs[2] = time.Parse(time.RFC3339Nano, own[HeaderOriginalTimestamp])
 	d.Attempts, errs[3] = strconv.Atoi(own[HeaderAttempts])
+	// Letters of earlier releases do not have it.
+	d.FirstFailedAt, _ = time.Parse(time.RFC3339Nano, own[HeaderFirstFailedAt])
 	d.FailedAt, errs[4] = time.Parse(time.RFC3339Nano, own[HeaderFailedAt])
 	if d.Record.Topic == "" || errors.Join(errs[:]...) != nil {
 		return d, ErrNoLetter

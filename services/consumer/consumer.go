@@ -41,6 +41,7 @@ type Options struct {
 	Store       Store
 	Group       string // the consumer group: it is the inbox that records are entered in
 	DeadLetters string // topic
+	Version     string // of the service, for dead letters
 	Log         *slog.Logger
 
 	Sweep  func()       // called when a clean stays open; default: nothing

@@ -2,7 +2,9 @@ package consumer_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,8 @@ func TestPoisonBecomesADeadLetterAtOnce(t *testing.T) {
 				"trace%00%FF": "\x00\xff", "none": "",
 				"dlt.original.topic": accountEvents, "dlt.original.partition": "2", "dlt.original.offset": "7",
 				"dlt.consumer.group": "prefsd", "dlt.error.class": "poison", "dlt.error.code": tc.code, "dlt.error.message": tc.message, "dlt.attempts": "1",
+				"dlt.original.key-hash": fmt.Sprintf("sha256:%x", sha256.Sum256(got.key)), "dlt.first-failed-at": got.headers["dlt.failed-at"],
+				"dlt.service.version": "v1.2.3",
 			} {
 				require.Equal(t, want, got.headers[name], name)
 			}
@@ -98,6 +102,7 @@ func TestAnUnknownErrorIsTriedFiveTimes(t *testing.T) {
 	require.Equal(t, "exhausted", all[0].headers["dlt.error.class"])
 	require.Equal(t, "INTERNAL", all[0].headers["dlt.error.code"])
 	require.Equal(t, "8", all[0].headers["dlt.attempts"])
+	require.Less(t, all[0].headers["dlt.first-failed-at"], all[0].headers["dlt.failed-at"])
 	require.NotContains(t, all[0].headers["dlt.error.message"], "SECRET")
 
 	redriven := r

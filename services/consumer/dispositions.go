@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/fault"
@@ -49,19 +50,25 @@ type failure struct {
 	event   events.Event
 	attempt int
 	cause   error
+	at      time.Time
+	first   time.Time // when the record failed first
 }
 
 // dispose decides what becomes of a failure. An error is its cause, or why it
 // could not be laid to rest either: the record comes again.
 func (c *Consumer) dispose(ctx context.Context, f failure) (Outcome, error) {
-	class := events.Poison
-	switch f.disposition() {
+	class, what := events.Poison, f.disposition()
+	// A handler whose time is up says nothing about the record.
+	f.at = c.Now()
+	var unexplained int
+	unexplained, f.first = c.tries.failed(f.record, f.at, what == giveUp && ctx.Err() == nil)
+	switch what {
 	case deadLetter:
 	case retry:
 		return Retried, f.cause
 	case giveUp:
-		if ctx.Err() != nil || c.tries.failed(f.record) < maxTries {
-			return Retried, f.cause // a handler whose time is up says nothing about the record
+		if ctx.Err() != nil || unexplained < maxTries {
+			return Retried, f.cause
 		}
 		class = events.Exhausted
 	}
@@ -90,7 +97,7 @@ func (f failure) disposition() disposition {
 func (c *Consumer) bury(ctx context.Context, f failure, class events.ErrorClass) (fresh bool, err error) {
 	letter := events.DeadLetter{
 		ID: c.NewID(), Topic: c.DeadLetters, Record: f.record, Group: c.Group,
-		Class: class, Code: fault.ReasonOf(f.cause), Why: why(f.cause), Attempts: f.attempt, FailedAt: c.Now(),
+		Class: class, Code: fault.ReasonOf(f.cause), Why: why(f.cause), Attempts: f.attempt, FirstFailedAt: f.first, FailedAt: f.at, Version: c.Version,
 	}.Message()
 	err = c.Store.Update(ctx, func(ctx context.Context, tx preferences.Tx) error {
 		var err error
@@ -131,23 +138,27 @@ type place struct {
 type count struct {
 	offset int64
 	failed int
+	first  time.Time
 }
 
-// failed counts a failure and returns how many the record has.
-func (t *tries) failed(r events.Record) int {
+// failed notes a failure, counts it if it is unexplained, and returns how many
+// of those the record has and when it failed first, for whatever reason.
+func (t *tries) failed(r events.Record, at time.Time, unexplained bool) (n int, first time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.counts == nil {
 		t.counts = map[place]count{}
 	}
-	at := place{r.Topic, r.Partition}
-	n := t.counts[at]
-	if n.offset != r.Offset {
-		n = count{offset: r.Offset}
+	where := place{r.Topic, r.Partition}
+	c, known := t.counts[where]
+	if !known || c.offset != r.Offset {
+		c = count{offset: r.Offset, first: at}
 	}
-	n.failed++
-	t.counts[at] = n
-	return n.failed
+	if unexplained {
+		c.failed++
+	}
+	t.counts[where] = c
+	return c.failed, c.first
 }
 
 // settled forgets the record.

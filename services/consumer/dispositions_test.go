@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,15 +36,24 @@ func TestTries_CountEachRecordOfEachPartitionAlone(t *testing.T) {
 	var all tries
 	a := events.Record{Topic: "t", Partition: 0, Offset: 7}
 	b := events.Record{Topic: "t", Partition: 1, Offset: 7}
-	require.Equal(t, 1, all.failed(a))
-	require.Equal(t, 2, all.failed(a))
-	require.Equal(t, 1, all.failed(b))
+	minute := 0
+	failed := func(r events.Record, unexplained bool, wantCount, wantMinute int) {
+		t.Helper()
+		n, first := all.failed(r, time.Unix(int64(60*minute), 0), unexplained)
+		require.Equal(t, wantCount, n)
+		require.Equal(t, time.Unix(int64(60*wantMinute), 0), first)
+		minute++
+	}
+	failed(a, false, 0, 0) // an outage is noted and not counted
+	failed(a, true, 1, 0)
+	failed(a, true, 2, 0)
+	failed(b, true, 1, 3)
 	a.Offset = 8
-	require.Equal(t, 1, all.failed(a), "the next record begins anew")
+	failed(a, true, 1, 4) // the next record begins anew
 	all.settled(a)
 	all.settled(a)
-	require.Equal(t, 1, all.failed(a))
-	require.Equal(t, 2, all.failed(b))
+	failed(a, true, 1, 5)
+	failed(b, true, 2, 3)
 }
 
 func TestWhy_ShowsOnlyWhatIsSafe(t *testing.T) {

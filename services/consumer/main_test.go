@@ -76,7 +76,7 @@ func openAt(t *testing.T, url string, changes ...change) *house {
 	h := &house{prefs: preferences.New(preferences.Options{Store: store, Announcer: announcer}), store: store, admin: admin, log: &bytes.Buffer{}}
 	o := consumer.Options{
 		Preferences: h.prefs, Domains: preferences.DefaultDomains(), UserEvents: userEvents, Store: store, Group: "prefsd", DeadLetters: deadLetters,
-		Log: slog.New(slog.NewTextHandler(h.log, nil)), Sweep: func() { h.polls.Add(1) },
+		Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(h.log, nil)), Sweep: func() { h.polls.Add(1) },
 		Record: func(s consumer.Sample) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

@@ -161,7 +161,7 @@ func (p *process) consuming(ctx context.Context, store *postgres.Store, client *
 	parts = append(parts, runner.Run)
 	consumer, err := New(Options{
 		Preferences: prefs, Domains: p.domains, UserEvents: p.cfg.Topics.UserEvents, Store: store, Group: p.cfg.Group, DeadLetters: p.cfg.Topics.DeadLetters,
-		Log: p.log, Sweep: runner.Poke, Record: p.metrics.record, Tracer: p.telemetry.Tracer(),
+		Version: telemetry.Version(p.cfg.Version), Log: p.log, Sweep: runner.Poke, Record: p.metrics.record, Tracer: p.telemetry.Tracer(),
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -199,13 +200,18 @@ type letterJSON struct {
 	Attempts  int                  `json:"attempts"`
 	Replays   int                  `json:"replays"`
 	Truncated bool                 `json:"truncated"`
+
+	FirstFailedAt time.Time `json:"firstFailedAt"`
+	KeyHash       string    `json:"keyHash"`
+	Version       string    `json:"serviceVersion"`
 }
 
 func jsonOf(l *deadLetter) letterJSON {
 	return letterJSON{
 		Place: l.at.String(), State: l.state, FailedAt: l.FailedAt.UTC(), Class: l.Class, Code: string(l.Code), Message: l.Why,
 		Type: l.event.Type, EventID: l.event.ID, Key: string(l.Record.Key), Attempts: l.Attempts, Replays: l.Replays(), Truncated: l.Truncated,
-		Original: fmt.Sprintf("%s/%d/%d", l.Record.Topic, l.Record.Partition, l.Record.Offset),
+		Original:      fmt.Sprintf("%s/%d/%d", l.Record.Topic, l.Record.Partition, l.Record.Offset),
+		FirstFailedAt: cmp.Or(l.FirstFailedAt, l.FailedAt).UTC(), KeyHash: l.KeyHash, Version: l.Version,
 	}
 }
 
@@ -291,6 +297,8 @@ func showLetter(out *output, l *deadLetter) error {
 		{"place", j.Place},
 		{"state", string(j.State)},
 		{"failed", j.FailedAt.Format(time.RFC3339)},
+		{"failed first", j.FirstFailedAt.Format(time.RFC3339)},
+		{"given up by", printable([]byte(j.Version))},
 		{"class", string(j.Class)},
 		{"code", j.Code},
 		{"message", j.Message},
@@ -301,6 +309,7 @@ func showLetter(out *output, l *deadLetter) error {
 		{"replays", strconv.Itoa(j.Replays)},
 		{"truncated", strconv.FormatBool(j.Truncated)},
 		{"key", printable(l.Record.Key)},
+		{"key hash", printable([]byte(j.KeyHash))},
 	}
 	for i, h := range l.Record.Headers {
 		headers[i] = map[string]string{"name": h.Name, "value": string(h.Value)}

@@ -171,6 +171,9 @@ func deadLetters(o *office) {
 	require.Equal(t, ctl.Done, r.code, r.err)
 	require.Regexp(t, `(?m)^value +no JSON$`, r.out)
 	require.Regexp(t, `(?m)^header origin +kcat$`, r.out)
+	require.Regexp(t, `(?m)^failed first +[0-9]`, r.out)
+	require.Regexp(t, `(?m)^given up by +[^ ]+$`, r.out)
+	require.Regexp(t, `(?m)^key hash +sha256:[0-9a-f]{64}$`, r.out)
 	require.Equal(t, ctl.Failed, prefsctl(t, o.vars, "dlq", "show", "0/99").code)
 
 	before := o.sent()

@@ -52,7 +52,7 @@ func examined(t *testing.T, vars map[string]string, code int, args ...string) ma
 
 // owners answers for the owner of accounts and for the issuer of tokens, badly
 // where it is told to.
-func owners(t *testing.T) (url string) {
+func owners(t *testing.T) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/accounts", func(w http.ResponseWriter, r *http.Request) {
