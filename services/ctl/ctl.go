@@ -56,6 +56,7 @@ type grammar struct {
 	Dlq       dlqCommands      `cmd:"" name:"dlq" help:"Look after dead letters: events that could not be processed."`
 
 	Doctor     doctorCommand      `cmd:"" help:"Look at everything that a deployment stands on, and say what to do about what is wrong; exit code 3 if a check fails."`
+	Completion completionCommand  `cmd:"" help:"Print a script that completes commands and flags in a shell: eval \"$(prefsctl completion bash)\"."`
 	Verify     verifyCommand      `cmd:"" help:"Check the promises of the product against the database and the topics; exit code 3 if one is broken. It changes nothing."`
 	Operations operationsCommands `cmd:"" help:"Look after long work: cleans, and what takes them back."`
 }
