@@ -66,7 +66,7 @@ func Run(ctx context.Context, p Process) int {
 	var g grammar
 	source := &environmentSource{}
 	parser, err := config.New(&g, "prefsctl", description, p.Lookup,
-		kong.Resolvers(source), kong.Writers(p.Out, p.Err), kong.Vars{"version": p.Version})
+		kong.Resolvers(source), kong.Writers(p.Out, p.Err), kong.Vars{"version": p.Version}, kong.PostBuild(teach))
 	if err != nil {
 		return p.fail(Failed, err)
 	}
