@@ -179,6 +179,10 @@ func (t *tx) AllEnded(ctx context.Context, h preferences.Held) (ended bool, err 
 	return ended, err
 }
 
+// endWithin is what it may take to count whom a very large clean has taken
+// something from. By then it holds no list: nobody waits for it.
+const endWithin = 5 * time.Minute
+
 // EndOperation implements preferences.Tx.
 func (t *tx) EndOperation(ctx context.Context, h preferences.Held, state preferences.OperationState, cause error) error {
 	text, err := encodeCause(cause)
@@ -189,8 +193,11 @@ func (t *tx) EndOperation(ctx context.Context, h preferences.Held, state prefere
 	if h.Undoing {
 		return t.send(ctx, run("undoend", h.ID, h.Epoch, string(state), text))
 	}
+	t.late = true
+	counting, cancel := context.WithTimeout(context.WithoutCancel(ctx), endWithin)
+	defer cancel()
 	var users int64
-	if err := t.send(ctx, run("stepsum", h.ID).first(&users)); err != nil {
+	if err := t.send(counting, run("patient"), run("stepsum", h.ID).first(&users)); err != nil {
 		return err
 	}
 	t.later(run("opfinish", h.ID, h.Epoch, string(state), users, text))

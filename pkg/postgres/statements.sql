@@ -402,6 +402,10 @@ select not exists (select 1 from operation_steps where operation_id = $1 and sta
 -- $1 operation
 select entity_type, entity_id from operation_steps where operation_id = $1 and state <> 'pending' order by seq
 
+-- name: patient
+-- For what counts a million rows: the rest of the transaction may take longer than any other
+set local statement_timeout = '5min'
+
 -- name: stepsum
 -- $1 operation: whom it took something from, counted once for each entity, and once altogether
 with c as (

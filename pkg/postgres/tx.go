@@ -20,6 +20,11 @@ func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences
 		if err := fn(ctx, t); err != nil {
 			return err
 		}
+		if t.late { // the time for the work is over, and what came of it is kept all the same
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limit)
+			defer cancel()
+		}
 		emitted = t.emitted
 		crashpoint.Hit("update.committing")
 		return t.send(ctx, run(commit))
@@ -39,6 +44,7 @@ type tx struct {
 	conn    *pgx.Conn
 	queued  []step
 	emitted bool
+	late    bool // it may have taken longer than other work does
 }
 
 // later queues statements for the next send.
