@@ -206,9 +206,7 @@ func (t *turn) erase() {
 			t.settled("userdeleted: not any more, commit")
 			return
 		}
-		if !t.breaks("erasure without the bucket") {
-			t.ushare |= 1 << t.who
-		}
+		t.ushare |= 1 << t.who
 		t.to(cErase, "user's bucketshared, userdeleted")
 	case cErase:
 		if t.locks[0] != 0 && t.lists[0].id != 0 {

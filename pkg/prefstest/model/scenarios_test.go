@@ -126,10 +126,10 @@ func TestLockQueue(t *testing.T) {
 	t.Parallel()
 	scenario{
 		name: "no deadlock in the bucket's queue", queued: true,
-		writes: [2][]request{{{act: add, items: itemA}, {act: add, items: itemX}}, {{act: put, list: 1, items: itemX | itemA}}},
-		log:    []fact{gone(10), there(20)}, chunk: 1,
-		start: with(holds(itemX|itemB, itemB), func(w *world) { w.crashes = 1 }),
-	}.verify(t)
+		writes: [2][]request{{{act: remove, items: itemX}, {act: add, items: itemX}}, {}},
+		log:    []fact{gone(10), there(20), gone(30)}, chunk: 1,
+		start: holds(itemX|itemB, itemX),
+	}.verify(t, variant{"bucket before the head", "a writer is stuck", 19})
 }
 
 func TestDeadLetters(t *testing.T) {
