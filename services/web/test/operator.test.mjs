@@ -18,6 +18,7 @@ test("a bulk clean ripples through all lists, and is taken back", async (t) => {
   await work.getByText("succeeded").waitFor();
   await page.getByText("2 accounts: in 10 places before, in 0 now; 10 lists touched.").waitFor();
   for (const person of people) assert.deepEqual(await order(person), ["Enterprise Account A", "SMB Account B"]);
+  await page.evaluate(() => scrollTo(0, 0));
   await fine(page, "operator", { pictured: true });
   await work.getByRole("button", { name: "Undo" }).click();
   await work.getByText("undone", { exact: true }).waitFor();
