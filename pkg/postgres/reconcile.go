@@ -136,7 +136,7 @@ func (t *tx) settle(ctx context.Context, h preferences.Held, f reconcile.Finding
 func (t *tx) reconcile(ctx context.Context, h preferences.Held, f reconcile.Findings) (reconcile.Report, error) {
 	types, ids := entityTexts(f.Missing)
 	var confirmed []preferences.Entity
-	err := send(ctx, t.conn,
+	err := t.send(ctx,
 		run("sightingsgone", f.Types, types, ids),
 		run("sightings", types, ids, f.At),
 		all(run("sightingsconfirmed", types, ids, f.At, f.ConfirmAfter.Seconds()), &confirmed, pgx.RowToStructByPos[preferences.Entity]))

@@ -561,9 +561,11 @@ select t.et, t.e, $3, $3 from unnest($1::text[], $2::text[]) t(et, e)
 on conflict (entity_type, entity_id) do update set sightings = s.sightings + 1, last_seen = excluded.last_seen
 
 -- name: sightingsconfirmed
--- $1 $2 types and ids, $3 time, $4 seconds between two sightings
+-- $1 $2 types and ids, $3 time, $4 seconds between two sightings: those that no open operation deals with already
 select s.entity_type, s.entity_id from orphan_sightings s join unnest($1::text[], $2::text[]) t(et, e) on t.et = s.entity_type and t.e = s.entity_id
-where s.sightings > 1 and s.first_seen <= $3::timestamptz - make_interval(secs => $4) order by 1, 2
+where s.sightings > 1 and s.first_seen <= $3::timestamptz - make_interval(secs => $4) and not exists (
+  select from operations o join operation_steps x on x.operation_id = o.id
+  where o.state in ('pending', 'running') and x.entity_type = s.entity_type and x.entity_id = s.entity_id) order by 1, 2
 
 -- name: runend
 -- $1 operation, $2 epoch, $3 state, $4 result, $5 error, $6 what it has dealt with: refused as in opsave

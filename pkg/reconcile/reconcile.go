@@ -72,7 +72,7 @@ type Report struct {
 	Cleaned     int64  `json:"cleaned"`     // of those, what leaves every list
 	Lifted      int64  `json:"lifted"`      // of those, what counts as deleted no more
 	Failed      int64  `json:"failed"`      // of those, what could not be
-	Unconfirmed int64  `json:"unconfirmed"` // of those, what waits for a second sighting
+	Unconfirmed int64  `json:"unconfirmed"` // of those, what waits for a second sighting, or is being cleaned already
 	Exception   string `json:"exception,omitempty"`
 	Clean       string `json:"clean,omitempty"` // the operation that cleans what is confirmed
 	Entities    []Item `json:"entities"`        // the first of them

@@ -111,6 +111,14 @@ func (h *house) count(t *testing.T, query string) (n int) {
 // turn runs a reconciliation, and the cleans that it has opened, to their ends.
 func (h *house) turn(t *testing.T, request string) (preferences.Operation, reconcile.Report) {
 	t.Helper()
+	o, r := h.compare(t, request)
+	h.clean(t)
+	return o, r
+}
+
+// compare runs a reconciliation to its end, and none of what it has opened.
+func (h *house) compare(t *testing.T, request string) (preferences.Operation, reconcile.Report) {
+	t.Helper()
 	id, fresh, err := h.store.OpenRun(t.Context(), preferences.KindReconcile, "tester", json.RawMessage(request))
 	require.NoError(t, err)
 	require.True(t, fresh)
@@ -119,15 +127,19 @@ func (h *house) turn(t *testing.T, request string) (preferences.Operation, recon
 	require.True(t, found)
 	require.Equal(t, id, held.ID)
 	require.NoError(t, h.rec.Run(t.Context(), held, func() {}))
+	return h.outcome(t, id)
+}
+
+func (h *house) clean(t *testing.T) {
+	t.Helper()
 	for {
 		clean, found, err := h.store.Claim(t.Context(), "here", time.Minute, preferences.KindBulkClean)
 		require.NoError(t, err)
 		if !found {
-			break
+			return
 		}
 		require.NoError(t, h.prefs.Run(t.Context(), clean, func() {}))
 	}
-	return h.outcome(t, id)
 }
 
 func (h *house) outcome(t *testing.T, id uuid.UUID) (preferences.Operation, reconcile.Report) {
@@ -166,6 +178,22 @@ func TestOnlyWhatIsMissedTwiceIsCleaned(t *testing.T) {
 	_, r = h.turn(t, `{}`)
 	require.Zero(t, r.Found)
 	require.Zero(t, h.count(t, "select count(*) from orphan_sightings"))
+}
+
+// TestWhatIsBeingCleanedIsNotCleanedAgain: a clean may take longer than it is to
+// the next run.
+func TestWhatIsBeingCleanedIsNotCleanedAgain(t *testing.T) {
+	t.Parallel()
+	h := open(t, &owner{misses: []string{"a2"}}, soon)
+	h.save(t, "u", "a1", "a2")
+	for _, cleaned := range []int64{0, 1, 0} {
+		_, r := h.compare(t, `{}`)
+		require.Equal(t, cleaned, r.Cleaned)
+	}
+	h.clean(t)
+	require.Equal(t, []string{"a1"}, h.shown(t, "u"))
+	require.Equal(t, 1, h.count(t, "select count(*) from operations where kind = 'bulkClean'"))
+	require.Equal(t, 1, h.count(t, "select count(*) from outbox where type = 'preferences.cleaned'"), "it is told once")
 }
 
 func TestOneThatIsSeenInBetweenBeginsAnew(t *testing.T) {

@@ -1022,7 +1022,7 @@ type ReconcileReport struct {
 	// Reconciled Of those, what was put right.
 	Reconciled int64 `json:"reconciled"`
 
-	// Unconfirmed Of those, what has to be missing once more.
+	// Unconfirmed Of those, what has to be missing once more, or is being cleaned already.
 	Unconfirmed int64 `json:"unconfirmed"`
 }
 
@@ -1058,7 +1058,7 @@ type ReconcileSummary struct {
 	// Reconciled Of those, what was put right.
 	Reconciled int64 `json:"reconciled"`
 
-	// Unconfirmed Of those, what has to be missing once more.
+	// Unconfirmed Of those, what has to be missing once more, or is being cleaned already.
 	Unconfirmed int64 `json:"unconfirmed"`
 }
 

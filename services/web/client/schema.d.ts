@@ -1126,7 +1126,7 @@ export interface components {
             failed: number;
             /**
              * Format: int64
-             * @description Of those, what has to be missing once more.
+             * @description Of those, what has to be missing once more, or is being cleaned already.
              */
             unconfirmed: number;
             /** @description Why nothing was done: OWNER_UNAVAILABLE or TOO_MANY_MISSING, for instance. */
@@ -1170,7 +1170,7 @@ export interface components {
             failed: number;
             /**
              * Format: int64
-             * @description Of those, what has to be missing once more.
+             * @description Of those, what has to be missing once more, or is being cleaned already.
              */
             unconfirmed: number;
             /** @description Why nothing was done: OWNER_UNAVAILABLE or TOO_MANY_MISSING, for instance. */
