@@ -146,8 +146,10 @@ export async function middle(page, letter) {
 /** Holds the pages to the rules for everyone (WCAG 2.2 AA), in light and dark, and keeps a picture of both. */
 export async function fine(page, name, { pictured = false } = {}) {
   if (!await page.evaluate(() => "axe" in globalThis)) await page.evaluate(axe);
-  // Colours are judged as they end up, not on their way there.
+  // Colours and places are judged as they end up, not on their way there.
   await page.emulateMedia({ reducedMotion: "reduce" });
+  await page.evaluate(() => Promise.allSettled(document.getAnimations()
+    .filter((one) => one.effect.getComputedTiming().endTime < Infinity).map((one) => one.finished)));
   for (const colorScheme of ["dark", "light"]) {
     await page.emulateMedia({ colorScheme });
     const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], resultTypes: ["violations"] }));

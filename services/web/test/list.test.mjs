@@ -117,7 +117,7 @@ test("buttons move, add and remove; Cancel drops all of it without a request", a
   await button(page, "Move Enterprise Account A down").click();
   await tells(page, "Enterprise Account A, position 2 of 3.");
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute("aria-label")), "Move Enterprise Account A down");
-  await button(page, "Move SMB Account B up").click({ force: true });
+  await button(page, "Move SMB Account B up").press("Enter"); // it says that it is disabled, and can be reached
   await shows(page, "B", "A", "C");
   await button(page, "Remove SMB Account B from your order").click();
   await button(page, "Add to order: Corporate Account D").click();
