@@ -88,13 +88,7 @@ func (c *Client) BulkClean(ctx context.Context, entities []Entity, opts ...Optio
 // deferred sends a request whose answer is its result, read into out, or the
 // operation that works on it.
 func (c *Client) deferred(ctx context.Context, out any, req *http.Request, err error, opts ...Option) (*Operation, error) {
-	if err != nil {
-		return nil, err
-	}
-	for _, o := range opts {
-		o(req)
-	}
-	res, err := c.Do(req.WithContext(ctx))
+	res, err := c.ask(ctx, req, err, opts)
 	if err != nil {
 		return nil, err
 	}

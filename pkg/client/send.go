@@ -53,17 +53,23 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	}
 }
 
+// ask sends one of the core's requests, unless that could not be made. The
+// caller closes the body of the answer.
+func (c *Client) ask(ctx context.Context, req *http.Request, err error, opts []Option) (*http.Response, error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range opts {
+		o(req)
+	}
+	return c.Do(req.WithContext(ctx))
+}
+
 // call returns what sends one of the core's requests and reads its answer, which
 // must have that status.
 func call[T any](ctx context.Context, c *Client, want int, opts ...Option) func(*http.Request, error) (*T, error) {
 	return func(req *http.Request, err error) (*T, error) {
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range opts {
-			o(req)
-		}
-		res, err := c.Do(req.WithContext(ctx))
+		res, err := c.ask(ctx, req, err, opts)
 		if err != nil {
 			return nil, err
 		}

@@ -388,18 +388,3 @@ func TestADeletedUserGetsNoNewList(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, lists)
 }
-
-// TestRoundTripsOfADeletion: what is only written waits for the next question, or
-// for the commit.
-func TestRoundTripsOfADeletion(t *testing.T) {
-	t.Parallel()
-	h := open(t)
-	h.save(t, "u", "listed")
-	for entity, trips := range map[string]int64{"listed": 8, "unlisted": 6} {
-		require.Equal(t, trips, h.trips.during(func() {
-			_, open, err := h.EntityDeleted(t.Context(), delivery("e-"+entity), account(entity), time.Now())
-			require.NoError(t, err)
-			require.False(t, open)
-		}), entity)
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -86,6 +87,21 @@ func TestRoundTripsOfTheHotOperations(t *testing.T) {
 		}
 		// A connection that is not idle is pinged or prepared at other times: only the operation counts.
 		require.Equal(t, tc.trips, h.trips.during(func() { require.NoError(t, tc.do()) }), name)
+	}
+}
+
+// TestRoundTripsOfADeletion: what is only written waits for the next question, or
+// for the commit.
+func TestRoundTripsOfADeletion(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "listed")
+	for entity, trips := range map[string]int64{"listed": 8, "unlisted": 6} {
+		require.Equal(t, trips, h.trips.during(func() {
+			_, open, err := h.EntityDeleted(t.Context(), delivery("e-"+entity), account(entity), time.Now())
+			require.NoError(t, err)
+			require.False(t, open)
+		}), entity)
 	}
 }
 
