@@ -23,6 +23,7 @@ type Environment struct {
 	ConsumerAdminURL string   `json:"consumerAdminUrl"`
 	AccountsURL      string   `json:"accountsUrl"`
 	WebURL           string   `json:"webUrl,omitempty"`
+	ControlURL       string   `json:"controlUrl,omitempty"`
 	Brokers          []string `json:"brokers"`
 	DatabaseURL      string   `json:"databaseUrl"`
 	Tokens           Tokens   `json:"tokens"`

@@ -23,6 +23,7 @@ type Config struct {
 	AccountsAddr      string `name:"accounts-addr" env:"-" default:"127.0.0.1:8081" help:"Where the demo owner of accounts listens."`
 	WebAddr           string `name:"web-addr" env:"-" default:"127.0.0.1:3000" help:"Where the pages for people are."`
 	KafkaAddr         string `name:"kafka-addr" env:"-" default:"127.0.0.1:9092" help:"Where the broker listens."`
+	ControlAddr       string `name:"control-addr" env:"-" default:"127.0.0.1:0" help:"Where dev broker stop and dev broker start reach this."`
 
 	Accounts int `name:"accounts" env:"-" default:"6" help:"Demo accounts at least; those of the scenarios come first."`
 	Users    int `name:"users" env:"-" default:"0" help:"Demo users at least, each with a random list."`
@@ -74,6 +75,7 @@ func (c Config) places() []place {
 		placeConsumerAdmin: {"the consumer's health and metrics", "--consumer-admin-addr", c.ConsumerAdminAddr},
 		placeAccounts:      {"the demo accounts", "--accounts-addr", c.AccountsAddr},
 		placeWeb:           {"the pages", "--web-addr", c.WebAddr},
+		placeControl:       {"its controls", "--control-addr", c.ControlAddr},
 	}
 }
 
@@ -84,4 +86,5 @@ const (
 	placeConsumerAdmin
 	placeAccounts
 	placeWeb
+	placeControl
 )

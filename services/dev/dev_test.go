@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/config"
+	"github.com/prefsd/prefsd/pkg/devkafka"
 	"github.com/prefsd/prefsd/services/ctl"
 )
 
@@ -291,6 +292,20 @@ func TestATakenPortNamesItsFlag(t *testing.T) {
 		require.ErrorContains(t, err, "choose another with "+name)
 		require.NoFileExists(t, filepath.Join(dir, ctl.EnvironmentFile), "nobody is sent to parts that do not run")
 	}
+}
+
+func TestOnlyABrokerOfItsOwnIsStopped(t *testing.T) {
+	t.Parallel()
+	foreign, err := devkafka.Start(devkafka.Config{}, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, foreign.Close()) })
+	dir := newDir(t)
+	require.ErrorContains(t, Broker(t.Context(), BrokerConfig{Do: "stop", Dir: dir}, io.Discard), "nothing runs in")
+	r := start(t, dir, "--ephemeral", "--kafka-brokers="+foreign.Addrs()[0])
+	require.NotContains(t, r.screen.String(), "broker stop")
+	require.ErrorContains(t, Broker(t.Context(), BrokerConfig{Do: "stop", Dir: dir}, io.Discard), "somebody else's")
+	require.Equal(t, http.StatusBadRequest, r.do(http.MethodPut, r.ControlURL+"/broker", "", "stop").status)
+	require.Equal(t, http.StatusMethodNotAllowed, r.do(http.MethodPost, r.ControlURL+"/broker", "", `{"running":false}`).status, "what a page may send without asking")
 }
 
 func TestAStopDuringTheStartIsNoFailure(t *testing.T) {

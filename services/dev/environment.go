@@ -28,6 +28,7 @@ type environment struct {
 	sockets       []net.Listener // by the indexes of places
 	databaseURL   string
 	databaseEnded <-chan struct{} // nil, and never ready, for a server that is not ours
+	broker        *broker         // nil if the brokers are somebody else's
 	kafka         config.Kafka
 	topics        config.Topics
 	parts         *parts
@@ -84,12 +85,27 @@ func (e *environment) accountsFile() (string, error) {
 	if !e.cfg.Ephemeral {
 		return filepath.Join(e.cfg.Dir, name), nil
 	}
-	dir, err := os.MkdirTemp("", "prefsd-accounts-")
+	dir, err := e.temporaryDir("accounts")
+	return filepath.Join(dir, name), err
+}
+
+// brokerDir returns where the broker keeps its logs: without one, a broker that is
+// stopped and started again would have forgotten all topics.
+func (e *environment) brokerDir() (string, error) {
+	if dir := e.dataDir("kafka"); dir != "" {
+		return dir, nil
+	}
+	return e.temporaryDir("kafka")
+}
+
+// temporaryDir returns a directory that goes with the environment.
+func (e *environment) temporaryDir(part string) (string, error) {
+	dir, err := os.MkdirTemp("", "prefsd-"+part+"-")
 	if err != nil {
 		return "", fmt.Errorf("make a temporary directory: %w", err)
 	}
 	e.onClose(func() error { return os.RemoveAll(dir) })
-	return filepath.Join(dir, name), nil
+	return dir, nil
 }
 
 // openPorts takes the addresses of all parts before anything slow begins, so
@@ -121,7 +137,7 @@ func (e *environment) describe() (ctl.Environment, error) {
 	tokens, err := e.sign()
 	return ctl.Environment{
 		APIURL: e.url(placeAPI), AdminURL: e.url(placeAdmin), ConsumerAdminURL: e.url(placeConsumerAdmin), AccountsURL: e.url(placeAccounts),
-		WebURL: e.url(placeWeb), Brokers: e.kafka.Brokers, DatabaseURL: e.databaseURL, Tokens: tokens,
+		WebURL: e.url(placeWeb), ControlURL: e.url(placeControl), Brokers: e.kafka.Brokers, DatabaseURL: e.databaseURL, Tokens: tokens,
 	}, err
 }
 

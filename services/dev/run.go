@@ -52,7 +52,7 @@ func (e *environment) announce(took time.Duration) error {
 		return err
 	}
 	e.onClose(func() error { return ctl.RemoveEnvironment(e.cfg.Dir) })
-	return tour{env: env, dir: e.cfg.Dir, cleaned: e.topics.PreferencesCleaned, took: took}.print(e.out)
+	return tour{env: env, dir: e.cfg.Dir, cleaned: e.topics.PreferencesCleaned, took: took, ownBroker: e.broker != nil}.print(e.out)
 }
 
 // wait blocks until ctx ends; a part that ends before is a failure.

@@ -44,6 +44,7 @@ func (e *environment) startParts(ctx context.Context) error {
 	e.parts.run(running, "consumer", func(ctx context.Context) error { return consumer.Run(ctx, consumerConfig, e.logger("consumer")) })
 	e.parts.run(running, "accounts", func(ctx context.Context) error { return accountdemo.Run(ctx, accountsConfig, e.logger("accounts")) })
 	e.parts.run(running, "web", func(ctx context.Context) error { return web.Run(ctx, webConfig, e.logger("web")) })
+	e.parts.run(running, "controls", e.serveControl)
 	return nil
 }
 

@@ -29,7 +29,6 @@ func (e *environment) startStores(ctx context.Context) error {
 	}
 	e.topics = settings.Topics
 	var pg *devpg.Server
-	var broker *devkafka.Broker
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		if pg, err = e.startDatabase(ctx); err != nil {
@@ -38,15 +37,15 @@ func (e *environment) startStores(ctx context.Context) error {
 		return e.migrate(ctx)
 	})
 	g.Go(func() (err error) {
-		if broker, err = e.startBroker(); err != nil {
+		if err = e.startBroker(); err != nil {
 			return err
 		}
 		return e.createTopics(ctx)
 	})
 	err = g.Wait()
 	// Whatever came up is taken down, also when the other one did not.
-	if broker != nil {
-		e.onClose(broker.Close)
+	if e.broker != nil {
+		e.onClose(e.broker.stop)
 	}
 	if pg != nil {
 		e.onClose(pg.Close)
@@ -87,22 +86,25 @@ func (e *environment) migrate(ctx context.Context) (err error) {
 	return nil
 }
 
-// startBroker returns nil for brokers that somebody else runs.
-func (e *environment) startBroker() (*devkafka.Broker, error) {
-	brokers, own := e.cfg.Brokers, (*devkafka.Broker)(nil)
+// startBroker starts a broker, unless somebody else runs some.
+func (e *environment) startBroker() error {
+	brokers := e.cfg.Brokers
 	if len(brokers) == 0 {
-		var err error
-		own, err = devkafka.Start(devkafka.Config{Addr: e.cfg.KafkaAddr, Dir: e.dataDir("kafka")}, e.log)
+		dir, err := e.brokerDir()
 		if err != nil {
-			return nil, place{"the broker", "--kafka-addr", e.cfg.KafkaAddr}.explain(err)
+			return err
 		}
-		brokers = own.Addrs()
+		e.broker = &broker{cfg: devkafka.Config{Addr: e.cfg.KafkaAddr, Dir: dir}, log: e.log}
+		if err := e.broker.start(); err != nil {
+			return err
+		}
+		brokers = []string{e.broker.cfg.Addr}
 	}
 	settings, err := config.Parse[struct {
 		Kafka config.Kafka `embed:""`
 	}]("dev", "", []string{flag("kafka-brokers", brokers...)}, e.cfg.Lookup)
 	e.kafka = settings.Kafka
-	return own, err
+	return err
 }
 
 func (e *environment) createTopics(ctx context.Context) (err error) {

@@ -17,6 +17,8 @@ type tour struct {
 	dir     string
 	cleaned string // the topic of preferences.cleaned
 	took    time.Duration
+
+	ownBroker bool // it may be stopped
 }
 
 func (t tour) print(out io.Writer) error {
@@ -42,6 +44,9 @@ func (t tour) print(out io.Writer) error {
 	b.WriteString("\nTry it\n")
 	for i, step := range t.steps() {
 		fmt.Fprintf(&b, "\n  %d. %s\n%s\n", i+1, step.why, step.command)
+	}
+	if t.ownBroker {
+		fmt.Fprintf(&b, "\nTake the broker away, save, and bring it back\n\n  go run ./cmd/dev broker stop --dir %[1]s\n  go run ./cmd/dev broker start --dir %[1]s\n", t.dir)
 	}
 	b.WriteString("\n")
 	_, err := io.WriteString(out, b.String())

@@ -102,6 +102,7 @@ func (p page) run(t *testing.T, dev *prefstest.Dev, dir string) []string {
 		"http://127.0.0.1:8081", dev.AccountsURL,
 		"127.0.0.1:9092", strings.Join(dev.Brokers, ","),
 		"prefsctl token", "prefsctl token --dir "+dir,
+		"--dir .dev", "--dir "+dir,
 	)
 	back := strings.NewReplacer(dev.APIURL, "http://127.0.0.1:8080", dev.AccountsURL, "http://127.0.0.1:8081")
 	var script strings.Builder
