@@ -44,11 +44,20 @@ func translate(err error) error {
 	switch {
 	case unconnected && errors.Is(err, context.Canceled):
 		return err // the caller left
+	case unconnected && waitedInVain(err):
+		return fault.New(fault.Deadline, fault.ReasonDeadlineExceeded, "No connection to the database came free in time. Try again soon.").Because(err)
 	case unconnected, errors.Is(err, errLost), errors.Is(err, context.DeadlineExceeded):
 		return unavailable(err)
 	default:
 		return err
 	}
+}
+
+// waitedInVain says whether the time of the caller ran out while every
+// connection of the pool was in use, and not while one was being opened.
+func waitedInVain(err error) bool {
+	_, opening := errors.AsType[*pgconn.ConnectError](err)
+	return !opening && errors.Is(err, context.DeadlineExceeded)
 }
 
 func translateCode(code string, err error) error {

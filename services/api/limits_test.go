@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/pgtest"
+	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/services/api"
 )
@@ -189,6 +191,43 @@ func TestARequestIDIsTakenOrMadeUp(t *testing.T) {
 	two := alice.send(http.MethodGet, accounts, "", "X-Request-Id", "a", "X-Request-Id", "b")
 	require.Len(t, two.Header["X-Request-Id"], 1)
 	require.Len(t, two.Header.Get("X-Request-Id"), 26)
+}
+
+// TestWorkThatRunsOutOfTimeSaysSo: while the only connection to the database
+// waits for a lock, nobody else waits for it longer than a request may last.
+func TestWorkThatRunsOutOfTimeSaysSo(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t)
+	w := beginAt(t, database)
+	w.as("alice").save("a", "b")
+	w.as("bob").save("c")
+	one, err := postgres.Open(postgres.Config{URL: database, MaxConns: 1, Announcer: announcer})
+	require.NoError(t, err)
+	require.NoError(t, one.Ping(t.Context()), "opening it counts as the time of a request as well")
+	t.Cleanup(func() { require.NoError(t, one.Close()) })
+	w.url = serve(t, api.New(api.Options{
+		Preferences: preferences.New(preferences.Options{Store: one, Announcer: announcer}), Verifier: verifier(t),
+		Log: slog.New(slog.NewJSONHandler(w.logs, nil)), Timeout: 500 * time.Millisecond,
+	}))
+	held, err := w.db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = held.ExecContext(t.Context(), "select from preference_lists where user_id = 'alice' for update")
+	require.NoError(t, err)
+	saved := make(chan answered, 1)
+	go func() { saved <- w.as("alice").replace(body("b", "a")) }()
+	require.Eventually(t, func() bool {
+		return w.count("select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()") == 1
+	}, patience, 5*time.Millisecond)
+
+	w.unchanged(func() {
+		for _, res := range []answered{w.as("bob").send(http.MethodGet, accounts, ""), w.as("bob").replace(body("d"))} {
+			p := res.fails(http.StatusGatewayTimeout, "DEADLINE_EXCEEDED")
+			require.Equal(t, "No connection to the database came free in time. Try again soon.", p.Error.Message)
+		}
+	})
+	require.NoError(t, held.Rollback())
+	require.Equal(t, []string{"b:1", "a:2"}, (<-saved).list(http.StatusOK).shown())
+	require.Equal(t, []string{"c:1"}, w.as("bob").read().shown())
 }
 
 // TestEveryFaultHasItsStatus: no class of faults is forgotten, and each reason
