@@ -5,12 +5,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
+
+// warm are the deletions before those that count: a consumer that starts joins
+// its group first, which takes seconds.
+const warm = 50
 
 const (
 	accountsTopic = "account.events"
@@ -31,7 +36,7 @@ type deliveries struct {
 func (m *machine) deliveries(ctx context.Context, brokers []string, f flags) (d *deliveries, err error) {
 	const rate = 50
 	n := int(rate * f.Time.Seconds())
-	if err := m.listOnce(ctx, n); err != nil {
+	if err := m.listOnce(ctx, warm+n); err != nil {
 		return nil, err
 	}
 	p, err := m.startConsumer(ctx, brokersOf(brokers))
@@ -46,7 +51,10 @@ func (m *machine) deliveries(ctx context.Context, brokers []string, f flags) (d 
 	defer producer.Close()
 	d = &deliveries{Rate: rate}
 	progress("deleting %d accounts that one user each has listed", n)
-	if err := d.latency(ctx, producer, brokers, n); err != nil {
+	if err := d.latency(ctx, producer, brokers, 0, warm); err != nil {
+		return nil, err
+	}
+	if err := d.latency(ctx, producer, brokers, warm, n); err != nil {
 		return nil, err
 	}
 	progress("a backlog of %d deletions", f.Records)
@@ -68,21 +76,25 @@ func deleted(account string) *kgo.Record {
 	return &kgo.Record{Topic: accountsTopic, Key: []byte(account), Value: []byte(value)}
 }
 
-// latency deletes one account after the other and waits for what is said of it.
-func (d *deliveries) latency(ctx context.Context, producer *kgo.Client, brokers []string, n int) error {
+// latency deletes n accounts, one after the other, and waits for what is said of
+// each.
+func (d *deliveries) latency(ctx context.Context, producer *kgo.Client, brokers []string, first, n int) error {
 	cleaned, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(cleanedTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return err
 	}
 	defer cleaned.Close()
+	accounts := make([]string, n)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("single-%d", first+i)
+	}
 	var mu sync.Mutex
 	sent := make(map[string]time.Time, n)
 	failed := make(chan error, 1)
 	go func() {
 		begin := time.Now()
-		for i := range n {
+		for i, account := range accounts {
 			pause(ctx, time.Until(begin.Add(time.Duration(i)*time.Second/time.Duration(d.Rate))))
-			account := fmt.Sprintf("single-%d", i)
 			err := producer.ProduceSync(ctx, deleted(account)).FirstErr()
 			mu.Lock()
 			sent[account] = time.Now()
@@ -101,7 +113,7 @@ func (d *deliveries) latency(ctx context.Context, producer *kgo.Client, brokers 
 		fetched := cleaned.PollFetches(within)
 		now := time.Now()
 		fetched.EachRecord(func(r *kgo.Record) {
-			if account := cleanedAccount(r); account != "" {
+			if account := cleanedAccount(r); slices.Contains(accounts, account) {
 				seen[account] = now
 			}
 		})

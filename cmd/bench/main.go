@@ -37,11 +37,27 @@ type flags struct {
 	DebeziumLibs string `env:"DEBEZIUM_LIBS" help:"Directory with the jars of Debezium, to measure it beside the relay."`
 }
 
-// Operations that need Apache Kafka.
+// Operations beside the requests; the last two need Apache Kafka.
 const (
+	deletionBench = "deletion"
+	drainBench    = "drain"
 	relayBench    = "relay"
 	consumerBench = "consumer"
 )
+
+// Validate refuses the name of no operation: it would measure nothing.
+func (f flags) Validate() error {
+	known := []string{deletionBench, drainBench, relayBench, consumerBench}
+	for _, op := range operations() {
+		known = append(known, op.name)
+	}
+	for _, name := range f.Only {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("--only=%q is none of %q", name, known)
+		}
+	}
+	return nil
+}
 
 // asked says whether an operation was named.
 func (f flags) asked(name string) bool { return slices.Contains(f.Only, name) }
@@ -85,13 +101,13 @@ func (m *machine) lists(ctx context.Context, f flags, r *report) (err error) {
 	if err := m.migrate(ctx); err != nil {
 		return err
 	}
-	if !requests && !chosen(f.Only, "deletion") {
+	if !requests && !chosen(f.Only, deletionBench) {
 		return nil
 	}
 	if err := m.seed(ctx, f.Lists, f.Items); err != nil {
 		return err
 	}
-	if r.Rows, err = m.requests(ctx, f); err != nil || !chosen(f.Only, "deletion") {
+	if r.Rows, err = m.requests(ctx, f); err != nil || !chosen(f.Only, deletionBench) {
 		return err
 	}
 	r.Deletions, r.Reader, err = m.deletions(ctx, f)
@@ -99,7 +115,7 @@ func (m *machine) lists(ctx context.Context, f flags, r *report) (err error) {
 }
 
 func (m *machine) backlog(ctx context.Context, f flags, r *report) (err error) {
-	if chosen(f.Only, "drain") {
+	if chosen(f.Only, drainBench) {
 		r.Drain, err = m.drain(ctx, f.Backlog)
 	}
 	return err
