@@ -70,7 +70,7 @@ test: lint test-unit test-model test-integration test-contract test-kafka test-e
 ci: test ci-extra ## test, then the longer suites that CI adds
 
 .PHONY: ci-extra
-ci-extra: test-chaos test-crash test-faults test-fuzz-api fuzz-smoke mutants
+ci-extra: test-chaos test-crash test-faults test-failover test-fuzz-api fuzz-smoke mutants
 
 .PHONY: test-unit
 test-unit: ## Pure rules, no database and no broker
@@ -117,6 +117,10 @@ test-crash: ## Processes that are killed between every two of their steps
 .PHONY: test-faults
 test-faults: kafka-libs ## The real binaries, while PostgreSQL, Kafka, records and the account service fail
 	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/faults/...
+
+.PHONY: test-failover
+test-failover: ## The real binaries, while a standby of PostgreSQL takes over
+	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/failover/...
 
 .PHONY: test-deploy
 test-deploy: ## docker-compose.yml and images against the binaries' own settings

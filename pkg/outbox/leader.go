@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -80,7 +78,7 @@ func (r *Relay) claim(ctx context.Context) (*leader, error) {
 	}
 	l.publishing, l.cut = context.WithCancel(context.WithoutCancel(ctx))
 	l.at, l.epoch = term.Start()
-	l.ledger.cursor = l.at
+	l.ledger.cursor, l.ledger.stored = l.at, l.at
 	if l.epoch == r.unsaved.epoch+1 {
 		l.known = make(map[uuid.UUID]struct{}, len(r.unsaved.events))
 		for _, event := range r.unsaved.events {
@@ -307,7 +305,7 @@ func (l *leader) release(ctx context.Context, why error) error {
 
 // end takes in the deliveries that are still under way. They may finish as long
 // as the lease is certainly ours; else they are cut short. What was published
-// but not saved is remembered, see unsaved.
+// but not saved is remembered.
 func (l *leader) end(ctx context.Context, cause error) {
 	fenced := errors.Is(cause, ErrFenced)
 	if fenced {
@@ -329,8 +327,5 @@ func (l *leader) end(ctx context.Context, cause error) {
 	}
 	l.cut()
 	l.term.Close()
-	if !fenced {
-		still := slices.AppendSeq(l.ledger.surplus(), maps.Keys(l.known))
-		l.r.unsaved = unsaved{l.epoch, still}
-	}
+	l.remember(fenced)
 }

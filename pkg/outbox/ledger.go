@@ -12,6 +12,7 @@ import (
 // the cursor moves past one only when all before it are settled too.
 type ledger struct {
 	cursor  Cursor // everything up to here is settled
+	stored  Cursor // the one that the database has
 	moved   bool   // rows were settled since the last save
 	rows    int    // in reads
 	reads   []*read
@@ -75,7 +76,7 @@ func (l *ledger) advance() {
 
 // saved notes that the database has the cursor.
 func (l *ledger) saved() {
-	l.moved = false
+	l.stored, l.moved = l.cursor, false
 	l.unsaved = l.unsaved[:0]
 }
 

@@ -13,6 +13,7 @@ type metrics struct {
 	lag           metric.Float64Histogram
 	fencedTotal   metric.Int64Counter
 	prunedTotal   metric.Int64Counter
+	lostTotal     metric.Int64Counter
 	registration  metric.Registration
 	leader        metric.Int64ObservableGauge
 	oldest        metric.Float64ObservableGauge
@@ -27,7 +28,7 @@ var lagBuckets = []float64{.001, .002, .003, .005, .01, .02, .05, .1, .25, .5, 1
 
 func newMetrics(meter metric.Meter, r *Relay) (*metrics, error) {
 	m := &metrics{}
-	var errs [9]error
+	var errs [10]error
 	m.lag, errs[0] = meter.Float64Histogram("prefs_outbox_delivery_lag_seconds", metric.WithUnit("s"),
 		metric.WithDescription("Time from writing an event to its acknowledgement by the broker."),
 		metric.WithExplicitBucketBoundaries(lagBuckets...))
@@ -47,6 +48,8 @@ func newMetrics(meter metric.Meter, r *Relay) (*metrics, error) {
 		metric.WithDescription("1 while nothing is published until an operator anchors the cursor anew."))
 	m.paused, errs[8] = meter.Int64ObservableGauge("prefs_relay_paused",
 		metric.WithDescription("1 while nothing is published because an operator wants that."))
+	m.lostTotal, errs[9] = meter.Int64Counter("prefs_relay_commits_lost_total",
+		metric.WithDescription("Times that the database lacked what had been committed, as after a failover to a standby that was behind."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
@@ -57,6 +60,7 @@ func newMetrics(meter metric.Meter, r *Relay) (*metrics, error) {
 	}, m.leader, m.oldest, m.quarantined, m.brokerAway, m.needsReanchor, m.paused)
 	m.fencedTotal.Add(context.Background(), 0) // the series exist before anything happens
 	m.prunedTotal.Add(context.Background(), 0)
+	m.lostTotal.Add(context.Background(), 0)
 	return m, err
 }
 
@@ -81,6 +85,7 @@ func number(b bool) int64 {
 
 func (m *metrics) published(ctx context.Context, lag time.Duration) { m.lag.Record(ctx, lag.Seconds()) }
 func (m *metrics) fenced(ctx context.Context)                       { m.fencedTotal.Add(ctx, 1) }
+func (m *metrics) lost(ctx context.Context)                         { m.lostTotal.Add(ctx, 1) }
 func (m *metrics) pruned(ctx context.Context, rows int)             { m.prunedTotal.Add(ctx, int64(rows)) }
 
 func (m *metrics) close() { _ = m.registration.Unregister() }

@@ -31,6 +31,7 @@ type Relay struct {
 	poke      chan struct{}
 
 	unsaved unsaved // of the goroutine that leads
+	memory  *Memory // likewise; nil once it was compared
 
 	mu     sync.Mutex
 	status Status
@@ -103,6 +104,9 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // term claims the lease and leads until the term ends. It says whether it led.
 func (r *Relay) term(ctx context.Context) (bool, error) {
+	if err := r.recall(ctx); err != nil {
+		return false, err
+	}
 	l, err := r.claim(ctx)
 	if err != nil {
 		return false, err

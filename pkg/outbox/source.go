@@ -17,6 +17,11 @@ type Source interface {
 	// cluster. A relay that is not known yet begins before the first row.
 	Claim(ctx context.Context, owner string, lease time.Duration) (Term, error)
 
+	// Recall says what the database has of what a relay knows to be committed,
+	// whoever leads now. Of a cluster that the stored cursor does not belong to
+	// it says nothing about events.
+	Recall(ctx context.Context, m Memory) (Recalled, error)
+
 	// Window returns the places of at most limit rows that are in the cursor's
 	// window, not in its snapshot, and above its WindowID, in the order of ids.
 	// It may take long, and runs beside the term.

@@ -39,6 +39,7 @@ type table struct {
 	pruneCalls  int
 	windowCalls int
 	rowsRead    int // by their places
+	recalls     int
 }
 
 type stored struct {
@@ -144,6 +145,22 @@ func (t *table) Claim(_ context.Context, owner string, lease time.Duration) (out
 	t.owner, t.expires = owner, time.Now().Add(lease)
 	t.epoch++
 	return &fakeTerm{t: t, epoch: t.epoch, start: t.cursor, connection: t.connection}, nil
+}
+
+func (t *table) Recall(_ context.Context, m outbox.Memory) (outbox.Recalled, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.away {
+		return outbox.Recalled{}, errAway
+	}
+	t.recalls++
+	now := outbox.Recalled{Epoch: t.epoch, MaxID: t.cursor.MaxID}
+	for _, event := range m.Events {
+		if !slices.ContainsFunc(t.rows, func(r stored) bool { return r.EventID == event }) {
+			now.Gone++
+		}
+	}
+	return now, nil
 }
 
 func (t *table) Window(_ context.Context, c outbox.Cursor, limit int) ([]outbox.Place, error) {

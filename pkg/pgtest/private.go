@@ -23,12 +23,21 @@ func StartPrivate(tb testing.TB) *devpg.Server {
 func StartPair(tb testing.TB) (primary, standby *devpg.Server) {
 	tb.Helper()
 	primary = StartPrivate(tb)
-	standby, err := primary.Standby(tb.Context(), testOptions())
+	return primary, StartStandby(tb, primary, "standby")
+}
+
+// StartStandby starts a server that follows another one, which knows it by this
+// name: in synchronous_standby_names, for instance.
+func StartStandby(tb testing.TB, primary *devpg.Server, name string) *devpg.Server {
+	tb.Helper()
+	opts := testOptions()
+	opts.Settings["cluster_name"] = name
+	standby, err := primary.Standby(tb.Context(), opts)
 	if err != nil {
 		tb.Fatalf("pgtest: start a standby: %v", err)
 	}
 	closing(tb, standby)
-	return primary, standby
+	return standby
 }
 
 // own ties a server to a test and migrates it.

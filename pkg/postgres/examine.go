@@ -11,6 +11,7 @@ import (
 type Server struct {
 	Version     string
 	Number      int           // such as 170002
+	Address     string        // where it was reached, as it knows itself
 	Standby     bool          // it only reads
 	Ahead       time.Duration // its clock before ours
 	Uncertain   time.Duration // by how much that may be wrong
@@ -36,11 +37,12 @@ func Examine(ctx context.Context, db *sql.DB) (Server, error) {
 		s.Uncertain = answered.Sub(asked) / 2
 		s.Ahead = now.Sub(asked.Add(s.Uncertain))
 		err = db.QueryRowContext(ctx, `select current_setting('server_version'), current_setting('server_version_num')::int, pg_is_in_recovery(),
+			coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a socket'),
 			(select count(*) from pg_stat_activity where backend_type = 'client backend'), current_setting('max_connections')::int,
 			coalesce((select extract(epoch from max(clock_timestamp() - xact_start)) from pg_stat_activity
 				where backend_type = 'client backend' and datname = current_database()), 0)::float8,
 			(select age(datfrozenxid) from pg_database where datname = current_database())`).
-			Scan(&s.Version, &s.Number, &s.Standby, &s.Connections, &s.MaxConns, &oldest, &s.UnfrozenAge)
+			Scan(&s.Version, &s.Number, &s.Standby, &s.Address, &s.Connections, &s.MaxConns, &oldest, &s.UnfrozenAge)
 	}
 	if err != nil {
 		return s, fmt.Errorf("ask the server about itself: %w", err)

@@ -127,6 +127,22 @@ func (s *OutboxSource) claim(ctx context.Context, conn *pgx.Conn, owner string, 
 	return t, nil
 }
 
+// Recall implements outbox.Source.
+func (s *OutboxSource) Recall(ctx context.Context, m outbox.Memory) (outbox.Recalled, error) {
+	var now outbox.Recalled
+	err := s.side.use(ctx, func(conn *pgx.Conn) error {
+		err := conn.QueryRow(ctx, outboxStatements["recall"], s.relay, m.Cursor.Snapshot, m.Events).Scan(&now.Epoch, &now.MaxID, &now.Gone)
+		if errors.Is(err, pgx.ErrNoRows) { // it was not known yet when this database was copied
+			now.Gone, err = len(m.Events), nil
+		}
+		return err
+	})
+	if err != nil {
+		return now, fmt.Errorf("compare with what was committed: %w", err)
+	}
+	return now, nil
+}
+
 // Window implements outbox.Source.
 func (s *OutboxSource) Window(ctx context.Context, c outbox.Cursor, limit int) ([]outbox.Place, error) {
 	var places []outbox.Place

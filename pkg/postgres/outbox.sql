@@ -20,6 +20,19 @@ select c.epoch, coalesce(c.snapshot, ''), coalesce(c.window_snapshot, ''), coale
 from outbox_relays r cross join pg_control_system() p left join claimed c using (name)
 where r.name = $1
 
+-- name: recall
+-- $1 relay, $2 a snapshot that it stored, $3 events that it read behind that: how far its row is, and how many of the events are nowhere.
+-- Their rows are not older than the snapshot, but for those that reanchor has moved; on another cluster the numbers mean nothing.
+select r.epoch, r.max_id, case
+  when coalesce(r.system_identifier, p.system_identifier) <> p.system_identifier then 0
+  else coalesce(cardinality($3::uuid[]), 0) - (
+    select count(*) from (
+      select event_id from outbox where xid >= pg_snapshot_xmin($2::text::pg_snapshot) and event_id = any ($3)
+      union select event_id from outbox where xid = '3' and event_id = any ($3)
+      union select event_id from outbox_quarantine where event_id = any ($3)) there)
+  end
+from outbox_relays r cross join pg_control_system() p where r.name = $1
+
 -- name: introduce
 -- $1 relay: it begins before the first row.
 insert into outbox_relays (name) values ($1) on conflict do nothing

@@ -153,6 +153,17 @@ func (l *Load) Flow(tb testing.TB, n int64) {
 // made at the very time that its tag names. It returns how many there were.
 func (l *Load) Check(tb testing.TB) (saves int) {
 	tb.Helper()
+	saves, missing := l.Count(tb)
+	for _, a := range missing {
+		tb.Errorf("an acknowledged save is not in the history: %s", a)
+	}
+	return saves
+}
+
+// Count ends the saving. It returns how many saves were acknowledged, and names
+// those of them that the history does not have.
+func (l *Load) Count(tb testing.TB) (saves int, missing []string) {
+	tb.Helper()
 	l.Stop()
 	tags := map[acknowledged]bool{}
 	require.NoError(tb, l.stage.Store.Snapshot(context.Background(), func(src verify.Source) error {
@@ -172,9 +183,9 @@ func (l *Load) Check(tb testing.TB) (saves int) {
 		for _, a := range of {
 			saves++
 			if !tags[a] {
-				tb.Errorf("an acknowledged save is not in the history: %+v", a)
+				missing = append(missing, fmt.Sprintf("%+v", a))
 			}
 		}
 	}
-	return saves
+	return saves, missing
 }

@@ -166,7 +166,10 @@ func (s *slice) delivered(d Delivered, last map[string]*sent, r *Report) {
 	switch {
 	case row == nil && (d.Late || !unpruned(d.Time, s.kept)):
 		return // the source may be older, or have forgotten it
-	case row == nil || row.digest != digest(d.Topic, d.Key, d.Value):
+	case row == nil:
+		r.add("I4", name, "is in no row: the database does not know what it tells")
+		return
+	case row.digest != digest(d.Topic, d.Key, d.Value):
 		r.add("I4", name, "is not what the outbox holds")
 		return
 	case row.arrived && row.partition != d.Partition:

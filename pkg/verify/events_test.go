@@ -118,7 +118,7 @@ func TestBrokenDeliveryIsFound(t *testing.T) {
 		},
 		"an event that nobody wrote": {
 			func(w *world) { w.seen = append(w.seen, verify.Delivered{Topic: "updates", Offset: 9, Time: at(9)}) },
-			[]string{"I4 event ID at updates/0@9: is not what the outbox holds"},
+			[]string{"I4 event ID at updates/0@9: is in no row: the database does not know what it tells"},
 		},
 		"another key": {
 			func(w *world) { w.seen[4].Key = "v" },

@@ -123,7 +123,7 @@ func (c *checkup) server(ctx context.Context, db *sql.DB) bool {
 		c.say("database", failure, err.Error(), "see that PostgreSQL runs and that PREFS_DATABASE_URL names it, a role and its password")
 		return false
 	}
-	c.judge("database", "PostgreSQL "+s.Version,
+	c.judge("database", "PostgreSQL "+s.Version+" at "+s.Address,
 		complaint{s.Number < oldestServer, failure, ", which is too old", "move to PostgreSQL 15 or newer"},
 		complaint{s.Standby, failure, ", a standby that takes no writes", "name the primary in PREFS_DATABASE_URL; a standby belongs into PREFS_DATABASE_REPLICA_URL"},
 		complaint{s.Settings["default_transaction_read_only"] == "on", failure, ", on which transactions only read", "set default_transaction_read_only to off"})
