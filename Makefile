@@ -70,7 +70,7 @@ test: lint test-unit test-model test-integration test-contract test-kafka test-e
 ci: test ci-extra ## test, then the longer suites that CI adds
 
 .PHONY: ci-extra
-ci-extra: test-chaos test-crash test-faults test-failover test-fuzz-api fuzz-smoke mutants
+ci-extra: test-lin test-chaos test-crash test-faults test-failover test-fuzz-api fuzz-smoke mutants
 
 .PHONY: test-unit
 test-unit: ## Pure rules, no database and no broker
@@ -109,6 +109,16 @@ test-web: $(NODE_TOOLS)/ready ## The pages in a browser (PICTURES=docs/img keeps
 .PHONY: test-chaos
 test-chaos: ## The real binaries, killed while users save, accounts are deleted and operators clean and undo
 	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/chaos/...
+
+.PHONY: test-lin
+test-lin: ## Histories of many clients, each of which must be that of one list, whatever is cut, killed or ended meanwhile
+	@$(SUITE) $@ $(SHELL) -ec '$(GOTEST) -run "^Test(AHistory|KeptHistories)" ./pkg/prefstest/lin; \
+	go test -v -shuffle=$(SEED) -timeout=$(TIMEOUT) -parallel 4 -run ^TestHistories ./pkg/prefstest/lin -runs $(CACHE)/runs $(ARGS)'
+
+.PHONY: replay
+replay: ## Check the histories of a failed run again, and draw them: make replay RUN=directory
+	@[ -n "$(RUN)" ] || { echo 'usage: make replay RUN=directory'; exit 2; }
+	go test -count=1 -v -run '^TestKeptHistories' ./pkg/prefstest/lin -replay $(abspath $(RUN))
 
 .PHONY: test-crash
 test-crash: ## Processes that are killed between every two of their steps

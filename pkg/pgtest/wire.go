@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Committing stands in the message that carries a commit of pkg/postgres: a
@@ -22,6 +23,7 @@ type Wire struct {
 	mu     sync.Mutex
 	cut    *Cut
 	hold   *Hold
+	pause  func() (share float64, d time.Duration)
 	answer int // bytes of the last answer that was watched
 	held   int
 }
@@ -113,6 +115,36 @@ func (w *Wire) Release() {
 	w.hold = nil
 }
 
+// Stutter lets messages stop somewhere on their way to the server: it asks before
+// each how much of it arrives at once, and when the rest does. What is one batch
+// for its sender then takes its time, and others come in between.
+func (w *Wire) Stutter(pause func() (share float64, d time.Duration)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pause = pause
+}
+
+// deliver writes a message to the server.
+func (w *Wire) deliver(server net.Conn, message []byte) error {
+	w.mu.Lock()
+	pause := w.pause
+	w.mu.Unlock()
+	if pause == nil {
+		_, err := server.Write(message)
+		return err
+	}
+	share, d := pause()
+	at := int(share * float64(len(message)))
+	if _, err := server.Write(message[:at]); err != nil {
+		return err
+	}
+	if d > 0 {
+		<-time.After(d)
+	}
+	_, err := server.Write(message[at:])
+	return err
+}
+
 func (w *Wire) accept() {
 	for {
 		client, err := w.listener.Accept()
@@ -196,7 +228,7 @@ func (p *pipe) requests() {
 			p.cut = c
 			p.mu.Unlock()
 		}
-		if _, err := p.server.Write(p.passing(buffer[:n])); err != nil {
+		if err := p.wire.deliver(p.server, p.passing(buffer[:n])); err != nil {
 			return
 		}
 	}

@@ -21,18 +21,21 @@ func (a Answer) JSON(into any) error { return json.Unmarshal(a.Body, into) }
 
 // List is the answer to reads and writes of a list, as a client needs it.
 type List struct {
-	Preferences []struct {
-		ID         string          `json:"id"`
-		EntityID   string          `json:"entityId"`
-		Order      int             `json:"order"`
-		Attributes json.RawMessage `json:"attributes"`
-		ETag       string          `json:"etag"`
-	} `json:"preferences"`
-	TotalSize int    `json:"totalSize"`
-	ETag      string `json:"etag"`
-	Version   int64  `json:"version"`
-	Summary   struct{ Created, Updated, Deleted, Total int }
-	Skipped   []struct{ EntityID string }
+	Preferences []Preference `json:"preferences"`
+	TotalSize   int          `json:"totalSize"`
+	ETag        string       `json:"etag"`
+	Version     int64        `json:"version"`
+	Summary     struct{ Created, Updated, Deleted, Total int }
+	Skipped     []struct{ EntityID string }
+}
+
+// Preference is one item of a list, and the answer to writes of one.
+type Preference struct {
+	ID         string          `json:"id"`
+	EntityID   string          `json:"entityId"`
+	Order      int             `json:"order"`
+	Attributes json.RawMessage `json:"attributes"`
+	ETag       string          `json:"etag"`
 }
 
 // Entities are the list's entity ids, in order.

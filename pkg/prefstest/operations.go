@@ -1,7 +1,9 @@
 package prefstest
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -66,4 +68,40 @@ func (s *Stage) AwaitEnd(tb testing.TB, id uuid.UUID) (o preferences.Operation) 
 		return o.State.Ended()
 	})
 	return o
+}
+
+// Progress is how far the consumer has come with an event.
+type Progress struct {
+	Event   string
+	Seen    bool // its state is in force
+	Cleaned bool // and no list holds what it has deleted
+}
+
+// Progress asks how far the consumer has come with events of the owner.
+func (s *Stage) Progress(ctx context.Context, events ...string) (all []Progress, err error) {
+	rows, err := s.admin.QueryContext(ctx, `select e, exists (select 1 from inbox where event_id = e),
+		exists (select 1 from operations where cause = 'event:' || e and finished_at is not null) from unnest($1::text[]) e`, events)
+	if err != nil {
+		return nil, fmt.Errorf("progress of events: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var p Progress
+		if err := rows.Scan(&p.Event, &p.Seen, &p.Cleaned); err != nil {
+			return nil, fmt.Errorf("progress of events: %w", err)
+		}
+		all = append(all, p)
+	}
+	return all, rows.Err()
+}
+
+// Disconnect has the server end connections, as many as there are up to a
+// number, of those that bear a name, and returns how many there were.
+func (s *Stage) Disconnect(ctx context.Context, application string, most int) (n int, err error) {
+	err = s.admin.QueryRowContext(ctx, `select count(pg_terminate_backend(pid)) from (
+		select pid from pg_stat_activity where datname = current_database() and application_name = $1 order by random() limit $2) a`, application, most).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("disconnect %s: %w", application, err)
+	}
+	return n, nil
 }

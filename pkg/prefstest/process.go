@@ -39,20 +39,35 @@ func Cleanup() {
 	}
 }
 
+// Build says how commands are built.
+type Build struct {
+	Tags []string
+	Fast bool // without the race detector, which takes most of the time
+}
+
 // Binary builds a command of this module with the race detector and these
 // tags, once for the test binary, and returns its path.
 func Binary(tb testing.TB, name string, tags ...string) string {
 	tb.Helper()
+	return Build{Tags: tags}.binary(tb, name)
+}
+
+func (b Build) binary(tb testing.TB, name string) string {
+	tb.Helper()
 	building.Lock()
 	defer building.Unlock()
-	file := strings.Join(append([]string{name}, tags...), "-")
+	file := strings.Join(append([]string{name}, b.Tags...), "-")
+	detector := "-race"
+	if b.Fast {
+		file, detector = file+"-fast", "-race=false"
+	}
 	if path, done := built[file]; done {
 		return path
 	}
 	dir, err := buildDir()
 	require.NoError(tb, err)
 	path := filepath.Join(dir, file)
-	out, err := exec.CommandContext(tb.Context(), "go", "build", "-race", "-tags", strings.Join(tags, ","), "-o", path, "github.com/prefsd/prefsd/cmd/"+name).CombinedOutput()
+	out, err := exec.CommandContext(tb.Context(), "go", "build", detector, "-tags", strings.Join(b.Tags, ","), "-o", path, "github.com/prefsd/prefsd/cmd/"+name).CombinedOutput()
 	require.NoError(tb, err, "build %s: %s", file, out)
 	built[file] = path
 	return path

@@ -44,6 +44,7 @@ type Stage struct {
 	Store       *postgres.Store    // to prepare lists, and to look at what the binaries did
 	Env         []string           // more variables for what is started
 	Lost        map[uuid.UUID]bool // events that Settle does not ask for: a failover has lost their rows
+	Build       Build              // how it is built
 	prefs       *preferences.Service
 	admin       *sql.DB
 	key         *auth.DevKey
@@ -153,7 +154,7 @@ func (s *Stage) env() []string {
 
 func (s *Stage) start(tb testing.TB, name string, before *Service) *Service {
 	tb.Helper()
-	out := s.launch(tb, Binary(tb, name), before)
+	out := s.launch(tb, s.Build.binary(tb, name), before)
 	out.AwaitReady(tb, out.AdminURL+"/readyz")
 	return out
 }
@@ -212,8 +213,17 @@ func (s *Stage) AllowLargeRecords(tb testing.TB, topic string, size int) {
 
 // Deleted is the event of an account's deletion.
 func Deleted(eventID, account string, at time.Time) *kgo.Record {
-	value := `{"eventType":"account.deleted","eventId":"` + eventID + `","timestamp":"` + at.UTC().Format(time.RFC3339Nano) +
-		`","data":{"accountId":"` + account + `","accountName":"An account","deletedBy":"admin"}}`
+	return told("account.deleted", eventID, account, `","accountName":"An account","deletedBy":"admin"}}`, at)
+}
+
+// Restored is the event that a deleted account is back.
+func Restored(eventID, account string, at time.Time) *kgo.Record {
+	return told("account.restored", eventID, account, `"}}`, at)
+}
+
+func told(eventType, eventID, account, rest string, at time.Time) *kgo.Record {
+	value := `{"eventType":"` + eventType + `","eventId":"` + eventID + `","timestamp":"` + at.UTC().Format(time.RFC3339Nano) +
+		`","data":{"accountId":"` + account + rest
 	return &kgo.Record{Topic: AccountEvents, Key: []byte(account), Value: []byte(value)}
 }
 
@@ -245,12 +255,15 @@ func (s *Stage) delivered(tb testing.TB) verify.Records {
 	return out
 }
 
-// Settle waits until all is quiet and checks every promise that a database and
-// the topics show. It returns what it saw, so that the story can tell that it
-// saw enough.
-func (s *Stage) Settle(tb testing.TB) verify.Report {
+// Rest waits until all events have arrived and no work is left.
+func (s *Stage) Rest(tb testing.TB) {
 	tb.Helper()
 	var findings []verify.Finding
+	defer func() {
+		for _, f := range findings {
+			tb.Error(f)
+		}
+	}()
 	Eventually(tb, Patience, "all events arrive and no work is left", func() bool {
 		if s.behind(tb) {
 			return false
@@ -264,6 +277,14 @@ func (s *Stage) Settle(tb testing.TB) verify.Report {
 		}).Findings...)
 		return len(findings) == 0 || tb.Failed()
 	})
+}
+
+// Settle waits until all is quiet and checks every promise that a database and
+// the topics show. It returns what it saw, so that the story can tell that it
+// saw enough.
+func (s *Stage) Settle(tb testing.TB) verify.Report {
+	tb.Helper()
+	s.Rest(tb)
 	report := s.Look(tb)
 	for _, f := range append(report.Findings, s.report(tb, verify.Contract).Findings...) {
 		tb.Error(f)
