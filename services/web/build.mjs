@@ -22,23 +22,51 @@ const _defineProperty = (on, name, value) => Object.assign(on, { [name]: value }
 const _objectWithoutProperties = (all, without) => Object.fromEntries(Object.entries(all).filter(([name]) => !without.includes(name)));
 `;
 
-/** Leaves out of SortableJS what these pages never come to: drag and drop of browsers, and those from before ES2022. */
+/** All that stands between two lines of a file. */
+const lines = (first, last, flags = "m") => new RegExp(`^${first}[\\s\\S]*?^${last}\\n`, flags);
+const method = (name) => lines(`  ${name}: function`, "  \\},");
+const declared = (name) => lines(`function ${name}\\(`, "\\}");
+
+/** What these pages never come to in SortableJS, or need less of: each has to be found. */
+const cuts = [
+  // Browsers from before ES2022, and libraries that rows are not made with.
+  [/^function _arrayLikeToArray[\s\S]*?(?=^var version)/gm, helpers],
+  [/^var (IE11OrLess|Edge) = userAgent\(.*\);$/gm, "const $1 = false;"],
+  [/supportCssPointerEvents = function \(\) \{[\s\S]*?\}\(\),/g, ""],
+  [/\bsupportCssPointerEvents\b/g, "true"],
+  [/window\.CustomEvent &&/g, ""],
+  [/window\.(Polymer|jQuery \|\| window\.Zepto)/g, "null"],
+  [/^.*'(webkit|moz|ms)Transform'.*\n/gm, ""],
+  [declared("matches"), "const matches = (el, selector) => Boolean(selector && el?.matches?.(selector));\n"],
+  [declared("toggleClass"), "const toggleClass = (el, name, state) => name && el?.classList.toggle(name, state);\n"],
+  // Drag and drop by browsers themselves.
+  [/this\.nativeDraggable = options\.forceFallback.*;/g, ""],
+  [/\b_?this(\.sortable)?\.nativeDraggable\b/g, "false"],
+  // Delays, filters, groups that refuse, orders of its own: the store has the order.
+  [/if \(options\.delay &&[\s\S]*?\} else \{\n\s*dragStartFn\(\);\n\s*\}/, "dragStartFn();"],
+  [/^.*\.(save|_disableDelayedDragEvents)\(\);\n/gm, ""],
+  ...["toArray", "sort", "save", "closest", "destroy", "_delayedDragTouchMoveHandler", "_disableDelayedDrag", "_disableDelayedDragEvents"].map((name) => [method(name), ""]),
+  [/^.*options\.store\.get.*\n/m, ""],
+  [/\/\/ Check filter[\s\S]*?(?=if \(options\.handle)/, ""],
+  [lines("  _prepareGroup = function", "  \\},"), `  _prepareGroup = (options) => {
+    const yes = () => true;
+    options.group = { name: options.group, checkPull: yes, checkPut: yes };
+  },
+`],
+  [lines("Sortable\\.(utils|get|create) = ", "\\};", "gm"), ""],
+  [/^.*plugin\.utils\).*\n/m, ""],
+  // Rows stand one below the other and are as wide as their list: nothing needs to be measured to know that.
+  [/direction: function direction\(\) \{[\s\S]*?\},/, 'direction: "vertical",'],
+  [/getChildContainingRectFromElement\(sortable\.el, sortable\.options, ghostEl\)/g, "getRect(sortable.el)"],
+];
+
 const lean = {
   name: "lean",
   setup({ onLoad }) {
     onLoad({ filter: /sortable\.core\.esm\.js$/ }, async ({ path }) => {
       let contents = await readFile(path, "utf8");
-      for (const [found, instead] of [
-        [/^function _arrayLikeToArray[\s\S]*?(?=^var version)/gm, helpers],
-        [/^var (IE11OrLess|Edge) = userAgent\(.*\);$/gm, "const $1 = false;"],
-        [/this\.nativeDraggable = options\.forceFallback.*;/g, ""],
-        [/\b_?this(\.sortable)?\.nativeDraggable\b/g, "false"],
-        [/supportCssPointerEvents = function \(\) \{[\s\S]*?\}\(\),/g, ""],
-        [/\bsupportCssPointerEvents\b/g, "true"],
-        [/window\.CustomEvent &&/g, ""],
-        [/window\.(Polymer|jQuery \|\| window\.Zepto)/g, "null"],
-      ]) {
-        if (!found.test(contents)) throw new Error(`${path} has no ${found}`);
+      for (const [found, instead] of cuts) {
+        if (contents.search(found) < 0) throw new Error(`${path} has no ${found}`);
         contents = contents.replace(found, instead);
       }
       return { contents };

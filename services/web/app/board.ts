@@ -4,7 +4,7 @@ import { Demo } from "./demo";
 import { announce, byId, el, set, write } from "./dom";
 import type { Person } from "./session";
 import { ago, count } from "./text";
-import { Works } from "./works";
+import { differences, Works } from "./works";
 
 /** How often it is looked at, in milliseconds: while something goes on, and else. */
 const busy = 500;
@@ -77,24 +77,35 @@ export class Board {
   #stand(now: Standing): void {
     const { outbox, deadLetters, consumers, operations, reconciliation } = now;
     const lag = consumers.reduce((sum, partition) => sum + partition.lag, 0);
-    const run = reconciliation.lastReport;
+    const compared = reconciliation.lastReport;
     this.#tiles.replaceChildren(
       tile("Events to deliver", `${outbox.unpublished}${outbox.unpublishedCapped ? "+" : ""}`,
-        outbox.unpublished > 0 ? `the oldest for ${seconds(outbox.oldestUnpublishedAgeSeconds)}` : "everything is delivered", outbox.oldestUnpublishedAgeSeconds > 30),
+        outbox.unpublished > 0 ? `the oldest for ${seconds(outbox.oldestUnpublishedAgeSeconds)}` : "none waits", outbox.oldestUnpublishedAgeSeconds > 30),
       tile("Relay", outbox.paused ? "Paused" : outbox.leader ? "Delivering" : "No leader",
         outbox.leader ? `led by ${outbox.leader}` : "events wait in the outbox", outbox.paused || !outbox.leader),
       tile("Events to take in", String(lag), consumers.length > 0 ? `from ${count(consumers.length, "partition")}` : "nothing reported yet", lag > 1000),
       tile("Dead letters", String(deadLetters.count), deadLetters.count > 0 ? "listed below" : "none waits for you", deadLetters.count > 0),
       tile("Quarantined events", String(outbox.quarantined), outbox.quarantined > 0 ? "prefsctl outbox quarantine lists them" : "none is held back", outbox.quarantined > 0),
       tile("Open operations", String(operations.open), operations.failed > 0 ? `${operations.failed} failed` : "none failed", operations.failed > 0),
-      tile("Reconciliation", run ? run.state : "Not run yet", run ? ago(Date.parse(run.endTime)) : "it compares lists with their owners", run?.state === "failed"),
+      tile("Last comparison", compared ? compared.state : "Not yet",
+        compared ? `${ago(Date.parse(compared.endTime))}: ${differences(compared.summary)}` : "of lists with their owners", compared?.state === "failed"),
     );
     this.#letters.hidden = deadLetters.recent.length === 0;
-    this.#letters.replaceChildren(el("h2", {}, "Last dead letters"), el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Last dead letters" }, el("table", {},
-      el("thead", {}, el("tr", {}, ...["Record", "Event", "When"].map((title) => el("th", { scope: "col" }, title)))),
-      el("tbody", {}, ...deadLetters.recent.map((letter) => el("tr", {},
-        el("td", {}, `${letter.topic}/${letter.partition}@${letter.offset}`), el("td", {}, letter.eventId || "no id"), el("td", {}, ago(Date.parse(letter.time)))))))));
+    this.#letters.replaceChildren(...lettersOf(deadLetters.recent));
   }
+}
+
+/** The newest dead letters. Why each is one stands in its record, which only Kafka has. */
+function lettersOf(recent: Standing["deadLetters"]["recent"]): HTMLElement[] {
+  const title = "Last dead letters";
+  const row = (kind: "td" | "th", cells: string[]) => el("tr", {}, ...cells.map((cell) => el(kind, { scope: kind === "th" && "col" }, cell)));
+  const rows = recent.map(({ topic, partition, offset, eventId, time }) => row("td", [`${topic}/${partition}@${offset}`, eventId || "no id", ago(Date.parse(time))]));
+  return [
+    el("h2", { class: "head" }, title),
+    el("p", { class: "small" }, "prefsctl dlq ls says why each could not be applied, prefsctl dlq redrive sends it again."),
+    el("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": title },
+      el("table", {}, el("thead", {}, row("th", ["Record", "Event", "When"])), el("tbody", {}, ...rows))),
+  ];
 }
 
 /** A deployment of an earlier release has no such address; the rest is shown without it. */

@@ -6,6 +6,7 @@ type Schemas = components["schemas"];
 
 export type Operation = Schemas["Operation"];
 export type Standing = Schemas["Status"];
+export type Differences = Schemas["ReconcileSummary"];
 
 export interface Account {
   readonly id: string;

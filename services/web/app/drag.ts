@@ -1,11 +1,9 @@
 // Rows follow the mouse or a finger.
 import Sortable, { AutoScroll } from "sortablejs/modular/sortable.core.esm.js";
 import { motionless } from "./dom";
+import { fewEnough } from "./rows";
 
 Sortable.mount(new AutoScroll());
-
-/** Rows make room with motion, unless there are so many that measuring them would cost more than it explains. */
-const fewEnough = 200;
 
 export interface Drag {
   start(id: string): void;
@@ -31,15 +29,9 @@ export class Draggable {
       scroll: true,
       scrollSensitivity: 64,
       scrollSpeed: 12,
-      onStart: (event) => {
-        document.body.classList.add("dragging");
-        drag.start(event.item.dataset["id"] ?? "");
-      },
+      onStart: (event) => drag.start(event.item.dataset["id"] ?? ""),
       onChange: () => drag.change(),
-      onEnd: (event) => {
-        document.body.classList.remove("dragging");
-        drag.end(event.item.dataset["id"] ?? "", event.to);
-      },
+      onEnd: (event) => drag.end(event.item.dataset["id"] ?? "", event.to),
     }));
   }
 

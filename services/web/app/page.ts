@@ -174,6 +174,7 @@ export class ListPage {
     part.more.hidden = !known || editing || !state.version;
     part.undo.hidden = !state.undoable;
     document.body.classList.toggle("editing", editing);
+    part.lists.style.setProperty("--digits", `${Math.max(String(shown.items.length).length, 2)}ch`);
     write(part.save, saving ? "Saving…" : "Save order");
     set(part.save, "aria-disabled", saving || !state.draft ? "true" : null);
   }
@@ -184,11 +185,11 @@ export class ListPage {
     set(corner, "data-mark", mark);
     write(corner, text);
     const begun = shown.items.length > 0 || state.draft !== null;
-    say(this.#part.divider, shown.unordered.length === 0 || (!begun && !this.#editing) ? "" : this.#editing ? "Not in your order: drag one up, or add it" : "Not in your order");
+    say(this.#part.divider, shown.unordered.length === 0 || (!begun && !this.#editing) ? "" : this.#editing ? "Not in your order: drag up, or add" : "Not in your order");
     const found = this.#editing || [...shown.items, ...shown.unordered].some((item) => item.name.toLowerCase().includes(this.#filter));
     const first = state.etag !== null && state.items.length === 0 && state.unordered.length > 0 && !state.draft;
     say(this.#part.hint, !found && this.#filter ? "No account has this in its name."
-      : first ? `You have not arranged these yet. ${this.#editing ? "Drag them" : "Customize the order to drag them"}, or keep A–Z.` : "");
+      : first ? `You have not arranged these yet. ${this.#editing ? "Drag them" : "Customize the order"}, or keep A–Z.` : "");
     this.#part.edit.classList.toggle("primary", first);
   }
 
@@ -196,6 +197,7 @@ export class ListPage {
 
   #begin(): void {
     this.#editing = true;
+    this.#rows.open("");
     this.#render();
     document.querySelector<HTMLElement>(".handle")?.focus();
     announce("Customizing. Space on a handle picks a row up.");
@@ -235,6 +237,8 @@ export class ListPage {
         this.#move(id, at + (deed === "up" ? -1 : 1));
         this.#rows.focus(id, deed);
         return announce(`${this.#rows.nameOf(id)}, ${this.#position(id)}.`);
+      case "open":
+        return this.#rows.open(id);
       case "add":
         this.#editing = true;
         this.#change(() => this.#store.add(id));
@@ -277,7 +281,7 @@ export class ListPage {
   #change(change: () => void): void {
     const { items, proposed } = this.#shown();
     this.#still = true;
-    if (proposed) for (const item of items) this.#store.add(item.id);
+    if (proposed) this.#store.add(items.map((item) => item.id));
     change();
     this.#still = false;
     this.#render();

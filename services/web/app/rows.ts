@@ -5,7 +5,7 @@ import { some } from "./text";
 import { announce, motionless, say, set, stamp, write } from "./dom";
 
 /** What can be done with a row; data-do of its buttons says which. */
-export type Deed = "hold" | "star" | "up" | "down" | "remove" | "add";
+export type Deed = "hold" | "star" | "open" | "up" | "down" | "remove" | "add";
 
 /** The rows in their order, and those without a place. */
 export interface Shown {
@@ -27,9 +27,10 @@ export interface View {
 
 interface Row {
   readonly element: HTMLElement;
-  readonly part: Readonly<Record<"place" | "name" | "kind", HTMLElement>>;
+  readonly part: Readonly<Record<"place" | "name" | "kind" | "moves", HTMLElement>>;
   readonly does: Readonly<Record<Deed, HTMLElement>>;
   item: Item;
+  place: number | null;
 }
 
 /** Where the focus was before rows changed, and which were near it. */
@@ -39,6 +40,9 @@ interface Focus {
   readonly deed: Deed;
   readonly near: readonly string[];
 }
+
+/** Rows move to be seen, unless there are so many that measuring them would cost more than it explains. */
+export const fewEnough = 200;
 
 const farewell = 2400;
 const slide = { duration: 200, easing: "cubic-bezier(0.2, 0, 0, 1)" };
@@ -63,7 +67,7 @@ export class Rows {
 
   render(shown: Shown, view: View): void {
     const focus = this.#focus();
-    const before = view.slide && !motionless() ? this.#tops() : null;
+    const before = view.slide && !motionless() && this.#rows.size <= fewEnough ? this.#tops() : null;
     this.#dismiss(shown);
     arrange(this.ordered, shown.items.map((item, at) => this.#update(item, at + 1, shown.items.length, view)));
     arrange(this.rest, shown.unordered.map((item) => this.#update(item, null, 0, view)));
@@ -79,10 +83,17 @@ export class Rows {
 
   /** Numbers the rows as they stand, while one is dragged. */
   renumber(): void {
-    const number = (list: HTMLElement, text: (at: number) => string): void =>
-      Rows.ids(list).forEach((id, at) => write(this.#rows.get(id)!.part.place, text(at)));
-    number(this.ordered, (at) => String(at + 1));
-    number(this.rest, () => "");
+    Rows.ids(this.ordered).forEach((id, at) => number(this.#rows.get(id)!, at + 1));
+    Rows.ids(this.rest).forEach((id) => number(this.#rows.get(id)!, null));
+  }
+
+  /** Shows or hides, on a narrow screen, what moves and removes a row; one row at a time has it. */
+  open(id: string): void {
+    for (const [other, row] of this.#rows) {
+      const opens = other === id && !row.element.classList.contains("open");
+      row.element.classList.toggle("open", opens);
+      set(row.does.open, "aria-expanded", String(opens));
+    }
   }
 
   /** Brings the focus to a button of a row, or to the nearest that there is. */
@@ -104,11 +115,10 @@ export class Rows {
     }
     const { element, part, does } = row;
     row.item = item;
-    write(part.place, place === null ? "" : String(place));
+    number(row, place);
     set(does.star, "aria-pressed", String(item.attributes["isFavorite"] === true));
-    does.hold.hidden = !view.editing;
     does.add.hidden = place !== null || view.proposing;
-    does.up.parentElement!.hidden = !view.editing || place === null;
+    does.open.hidden = part.moves.hidden = place === null;
     set(does.hold, "aria-pressed", String(view.held === item.id));
     set(does.up, "aria-disabled", place === 1 ? "true" : null);
     set(does.down, "aria-disabled", place === total ? "true" : null);
@@ -167,6 +177,12 @@ function idsOf(shown: Shown): Set<string> {
   return new Set([...shown.items, ...shown.unordered].map((item) => item.id));
 }
 
+/** Says which place a row has. */
+function number(row: Row, place: number | null): void {
+  if (row.place !== place) write(row.part.place, String(place ?? ""));
+  row.place = place;
+}
+
 /** A row says why it goes before it does. */
 function leaving(row: Row): void {
   if (row.element.classList.contains("gone")) return;
@@ -177,9 +193,9 @@ function leaving(row: Row): void {
 
 /** A new row, or one again whose account has another name now. */
 function rowOf(item: Item, known?: Row): Row {
-  const made = stamp<"row" | "place" | "name" | "kind">("row").part;
+  const made = stamp<"row" | "place" | "name" | "kind" | "moves">("row").part;
   const row = known ?? {
-    element: made.row, part: made, item,
+    element: made.row, part: made, item, place: null,
     does: Object.fromEntries([...made.row.querySelectorAll<HTMLElement>("[data-do]")].map((act) => [act.dataset["do"], act])) as Row["does"],
   };
   row.element.dataset["id"] = item.id;

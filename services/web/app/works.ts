@@ -1,5 +1,5 @@
 // Operations: what they are about, how far they are, and how they are stopped and taken back.
-import { Refused, type Calls, type Operation } from "./calls";
+import { Refused, type Calls, type Differences, type Operation } from "./calls";
 import { announce, button, el, set, toast, write } from "./dom";
 import { ago, count } from "./text";
 
@@ -52,13 +52,12 @@ export class Works {
       this.#lines.set(operation.name, line);
     }
     const { state, progress, undo, cancelRequested } = operation.metadata;
-    const shown = undo ?? progress;
-    const finished = undo ? state === "compensated" : operation.done;
-    set(line.bar, "value", finished && state !== "cancelled" && state !== "failed" ? 100 : shown.percent);
+    set(line.bar, "hidden", undo ? state === "compensated" : operation.done);
+    set(line.bar, "value", (undo ?? progress).percent);
     write(line.words, wordsOf(operation));
     const now = `${state} ${cancelRequested}`;
     if (line.state !== now) {
-      if (line.state && operation.done) announce(`${kinds[operation.kind] ?? operation.kind}: ${state}.`);
+      if (line.state && operation.done) announce(`${nameOf(operation)}: ${state}.`);
       line.state = now;
       write(line.title.lastElementChild!, stateOf(operation));
       this.#offer(line, operation);
@@ -70,7 +69,7 @@ export class Works {
   #offer(line: Line, operation: Operation): void {
     const { state, cancelRequested } = operation.metadata;
     const held = line.buttons.contains(document.activeElement);
-    const clean = operation.kind === "cleanEntity" || operation.kind === "bulkClean";
+    const clean = isClean(operation);
     const offers: HTMLElement[] = [];
     if ((state === "pending" || state === "running") && !cancelRequested) {
       offers.push(button("Cancel", "", () => void this.#call(() => this.calls.cancel(operation, false))));
@@ -84,7 +83,8 @@ export class Works {
 
   async #call(action: () => Promise<Operation>): Promise<void> {
     try {
-      await action();
+      const operation = await action();
+      announce(`${nameOf(operation)}: ${stateOf(operation)}.`);
     } catch (error) {
       toast(error instanceof Refused ? error.message : "There was no answer. Look at its state before you try again.");
     }
@@ -93,11 +93,37 @@ export class Works {
 }
 
 function lineOf(operation: Operation): Line {
-  const title = el("h3", { tabindex: -1 }, el("span", {}, kinds[operation.kind] ?? operation.kind), " ", el("span", { class: "state" }));
+  const title = el("h3", { tabindex: -1 }, el("span", {}, nameOf(operation)), " ", el("span", { class: "state" }));
   const bar = el("progress", { max: 100, value: 0, "aria-label": "Progress" });
-  const words = el("p", { class: "small" });
+  const words = el("p", { class: "small", title: operation.metadata.cause });
   const buttons = el("div", { class: "buttons" });
   return { element: el("article", { class: "work", "data-operation": operation.name }, el("div", {}, title, words), buttons, el("div", { class: "bar" }, bar)), title, bar, words, buttons, state: "" };
+}
+
+function nameOf({ kind }: Operation): string {
+  return kinds[kind] ?? kind;
+}
+
+/** What a comparison with the owners has found. */
+export function differences({ processed, found, reconciled, dryRun, exception }: Differences): string {
+  if (exception) return `nothing was done: ${exception.toLowerCase().replaceAll("_", " ")}`;
+  return `${processed} compared, ${found} ${found === 1 ? "differs" : "differ"}, ${dryRun ? "nothing changed" : `${reconciled} put right`}`;
+}
+
+/** How far an operation is, or what came of it. */
+function farOf(operation: Operation): string {
+  const { response, metadata: { progress, undo } } = operation;
+  if (undo) return `${undo.restored} back in place`;
+  if (response && "processed" in response) return differences(response);
+  if (response && "sound" in response) {
+    return response.sound ? `${count(response.lists, "list")} checked, all in order` : `${count(response.violations, "violation")}: prefsctl verify names them`;
+  }
+  if (!isClean(operation)) return `${progress.percent} %`;
+  return `${count(progress.done, "place")} cleared${progress.total > 0 ? ` of ${progress.total}` : ""}`;
+}
+
+function isClean({ kind }: Operation): boolean {
+  return kind === "cleanEntity" || kind === "bulkClean";
 }
 
 function stateOf(operation: Operation): string {
@@ -107,9 +133,8 @@ function stateOf(operation: Operation): string {
 }
 
 function wordsOf(operation: Operation): string {
-  const { progress, undo, createTime, startTime, actor, cause } = operation.metadata;
-  const clean = operation.kind === "cleanEntity" || operation.kind === "bulkClean";
-  const far = undo ? `${undo.restored} back in place` : clean ? `${count(progress.done, "place")} cleared${progress.total > 0 ? ` of ${progress.total}` : ""}` : `${progress.percent} %`;
+  const { createTime, startTime, actor } = operation.metadata;
   const why = operation.error ? ` · ${operation.error.message}` : "";
-  return `${far} · ${startTime ? "started" : "called"} ${ago(Date.parse(startTime ?? createTime))} by ${actor}${cause ? ` (${cause})` : ""}${why}`;
+  const who = actor.startsWith("event:") ? "an event" : actor;
+  return `${farOf(operation)} · ${startTime ? "started" : "called"} ${ago(Date.parse(startTime ?? createTime))} by ${who}${why}`;
 }

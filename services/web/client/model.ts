@@ -65,14 +65,14 @@ export class Model<E extends Entity> {
     for (const { entityId } of this.entries) if (!this.view.has(entityId)) this.#told.add(entityId);
   }
 
-  /** Puts a row to a place among those that are shown. */
-  place(id: string, to: number): void {
-    const shown = this.view.rows(this.entries).filter((row) => row.id !== id);
-    if (!this.view.has(id)) return;
-    const rest = this.entries.filter((e) => e.entityId !== id);
-    const next = shown[Math.max(0, to)];
+  /** Puts rows to a place among those that are shown. */
+  place(ids: readonly string[], to: number): void {
+    const moving = new Set(ids.filter((id) => this.view.has(id)));
+    if (moving.size === 0) return;
+    const rest = this.entries.filter((e) => !moving.has(e.entityId));
+    const next = this.view.rows(rest)[Math.max(0, to)];
     const at = next ? rest.findIndex((e) => e.entityId === next.id) : rest.length;
-    this.edit([...rest.slice(0, at), this.#entry(id), ...rest.slice(at)]);
+    this.edit([...rest.slice(0, at), ...this.#known([...moving]), ...rest.slice(at)]);
   }
 
   remove(id: string): void {
@@ -82,7 +82,7 @@ export class Model<E extends Entity> {
   /** Makes attributes a part of the draft. */
   change(patch: Patch): void {
     if (!this.view.has(patch.id)) return;
-    const missing = index(this.entries).has(patch.id) ? [] : [this.#entry(patch.id)];
+    const missing = index(this.entries).has(patch.id) ? [] : this.#known([patch.id]);
     this.edit(withPatch([...this.entries, ...missing], patch));
   }
 
@@ -195,9 +195,10 @@ export class Model<E extends Entity> {
     else this.draft = null;
   }
 
-  /** What is known of an entity: a row that was taken out and comes back is as it was. */
-  #entry(id: string): Entry {
-    return index(this.entries).get(id) ?? index(this.base?.rows ?? []).get(id) ?? { entityId: id, attributes: {} };
+  /** What is known of entities: a row that was taken out and comes back is as it was. */
+  #known(ids: readonly string[]): Entry[] {
+    const known = index<Entry>([...(this.base?.rows ?? []), ...this.entries]);
+    return ids.map((id) => known.get(id) ?? { entityId: id, attributes: {} });
   }
 
   /** Takes attributes from the list, and no places. */

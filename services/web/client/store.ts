@@ -76,12 +76,16 @@ export class Store<E extends Entity> implements Preferences<E> {
   };
 
   move = (id: string, to: number): void => {
-    this.#model.place(id, to);
+    this.#model.place([id], to);
     this.#edited();
   };
 
-  add = (id: string, to = Infinity): void => {
-    if (this.#state.unordered.some((item) => item.id === id)) this.move(id, to);
+  add = (id: string | readonly string[], to = Infinity): void => {
+    const free = new Set(this.#state.unordered.map((item) => item.id));
+    const ids = [id].flat().filter((one) => free.has(one));
+    if (ids.length === 0) return;
+    this.#model.place(ids, to);
+    this.#edited();
   };
 
   remove = (id: string): void => {

@@ -170,8 +170,8 @@ export interface Preferences<E extends Entity = Entity> {
   load(): Promise<State<E>>;
   /** Puts a row where `state.items[to]` is then; a row without a place gets one. Out of range means the nearer end. */
   move(id: string, to: number): void;
-  /** Gives a row without a place one: `to`, or the last. */
-  add(id: string, to?: number): void;
+  /** Gives a row without a place one: `to`, or the last. Several get theirs one after the other. */
+  add(id: string | readonly string[], to?: number): void;
   /** Takes a row out of the order. */
   remove(id: string): void;
   /**

@@ -1,10 +1,11 @@
 // What the tests of the pages have in common: a browser, users of their own, and waiting for what is to be seen.
 import { createPrivateKey, sign } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before } from "node:test";
 import assert from "node:assert/strict";
+import { small } from "./palette.mjs";
 
 const require = createRequire(join(process.env.NODE_PATH, "package.json"));
 const { chromium } = require("playwright-core");
@@ -87,20 +88,35 @@ export function deleteAccount(id) {
   return call("DELETE", `${accountsUrl}/accounts/${id}`, environment.tokens.admin);
 }
 
-/** A window of somebody's browser. The test ends it. */
-export async function visit(t, user, { path = "/", options = {}, context, ready = true, operator = false } = {}) {
+/** A window of somebody's browser. The test ends it. What the page meets from its first request on, `prepare` sets up. */
+export async function visit(t, user, { path = "/", options = {}, context, prepare, ready = !prepare, operator = false } = {}) {
   const own = context ?? await browser.newContext({ viewport: { width: 1000, height: 800 }, ...options });
-  if (!context) t.after(() => own.close());
+  if (!context) {
+    t.after(async () => {
+      // What is answered in the server's stead may be under way.
+      await Promise.all(own.pages().map((one) => one.unrouteAll({ behavior: "ignoreErrors" })));
+      await own.close();
+    });
+  }
   own.setDefaultTimeout(patience);
   const page = await own.newPage();
   page.on("pageerror", (error) => t.diagnostic(`page error: ${error.message}`));
   page.on("console", (message) => { if (message.type() === "error" && /Content Security|TrustedHTML/.test(message.text())) assert.fail(message.text()); });
   if (user) await page.addInitScript(([key, token]) => sessionStorage.setItem(key, token), [`prefsd:session${operator}`, user.token]);
+  await prepare?.(page);
   await page.goto(webUrl + path);
   if (!user) await page.getByRole("heading", { name: "Sign in" }).waitFor();
   else if (ready && !operator) await settled(page);
   return page;
 }
+
+/** Answers requests to an address in the server's stead; the browser's own questions beforehand go through. */
+export function instead(page, address, answer) {
+  return page.route(address, (route) => (route.request().method() === "OPTIONS" ? route.fallback() : answer(route)));
+}
+
+/** An answer from another origin that the page may read. */
+export const readable = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After" };
 
 /** Waits until the list is there and nothing is under way. */
 export async function settled(page, mark = "saved") {
@@ -143,8 +159,8 @@ export async function middle(page, letter) {
   return { x: box.x + box.width / 2, y: box.y + box.height / 2, height: box.height };
 }
 
-/** Holds the pages to the rules for everyone (WCAG 2.2 AA), in light and dark, and keeps a picture of both. */
-export async function fine(page, name, { pictured = false } = {}) {
+/** Holds the pages to the rules for everyone (WCAG 2.2 AA), in light and dark, and keeps pictures of those that are wanted. */
+export async function fine(page, name, { pictured = [] } = {}) {
   if (!await page.evaluate(() => "axe" in globalThis)) await page.evaluate(axe);
   // Colours and places are judged as they end up, not on their way there.
   await page.emulateMedia({ reducedMotion: "reduce" });
@@ -155,10 +171,38 @@ export async function fine(page, name, { pictured = false } = {}) {
     const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], resultTypes: ["violations"] }));
     const said = found.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("; ")}`);
     assert.deepEqual(said, [], `${name}, ${colorScheme}`);
-    if (pictures && pictured) {
-      mkdirSync(pictures, { recursive: true });
-      await page.screenshot({ path: join(pictures, `${name}${colorScheme === "dark" ? "-dark" : ""}.png`) });
-    }
+    if (colorScheme === "dark") await reachable(page, name);
+    if (pictures && pictured.includes(colorScheme)) await picture(page, colorScheme === "dark" ? `${name}-dark` : name);
   }
   await page.emulateMedia({ reducedMotion: null });
+}
+
+/** Holds what can be pressed to 44 px, and the page to the width of its window. */
+async function reachable(page, name) {
+  const { small, wide } = await page.evaluate(() => ({
+    small: [...document.querySelectorAll("button, a.button, input:not(label *), label:has(input), summary")].filter((one) => one.checkVisibility())
+      .map((one) => ({ name: one.ariaLabel ?? one.textContent, ...one.getBoundingClientRect().toJSON() }))
+      .filter(({ width, height }) => Math.round(width) < 44 || Math.round(height) < 44),
+    wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  }));
+  assert.deepEqual(small, [], `${name}: what is pressed is large`);
+  assert.ok(wide <= 0, `${name}: ${wide} px too wide`);
+}
+
+/** Keeps what is to be seen, just as large as it is, under a name that does not change from run to run. */
+async function picture(page, name) {
+  mkdirSync(pictures, { recursive: true });
+  const size = page.viewportSize();
+  const width = Math.min(size.width, 800);
+  await page.setViewportSize({ width, height: size.height });
+  await page.mouse.move(0, 0); // nothing is pointed at
+  const height = await page.evaluate(() => {
+    for (const who of document.querySelectorAll('#who [data-part="name"]')) who.textContent = "dana";
+    for (const face of document.querySelectorAll('#who [data-part="initial"]')) face.textContent = "D";
+    const low = [...document.querySelectorAll("main, dialog")].map((one) => one.getBoundingClientRect().bottom + scrollY);
+    return Math.ceil(Math.max(...low, 320));
+  });
+  await page.setViewportSize({ width, height });
+  writeFileSync(join(pictures, `${name}.png`), small(await page.screenshot()));
+  await page.setViewportSize(size);
 }

@@ -1,7 +1,7 @@
 // The page of the list while the network, the server or another window is against it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { begin, button, environment, fine, order, save, settled, shows, someone, stored, tells, tokenOf, visit, warns } from "./harness.mjs";
+import { begin, button, environment, fine, instead, order, readable, save, settled, shows, someone, stored, tells, tokenOf, visit, warns } from "./harness.mjs";
 
 const read = "**/preferences?*";
 const write = "**/preferences:batchReplace";
@@ -17,9 +17,8 @@ async function rearrange(page) {
 function refusal(status, seconds) {
   const code = status === 429 ? "RATE_LIMITED" : "UNAVAILABLE";
   return {
-    status, contentType: "application/json",
-    headers: { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After", "Retry-After": String(seconds) },
-    body: JSON.stringify({ error: { code, status: "UNAVAILABLE", message: "Later.", details: { requestId: "request-2" } } }),
+    status, headers: { ...readable, "Retry-After": String(seconds) },
+    json: { error: { code, status: "UNAVAILABLE", message: "Later.", details: { requestId: "6GYXJ2QH4T7RVB5NMC3DKWZAEP" } } },
   };
 }
 
@@ -38,7 +37,7 @@ for (const choice of ["mine", "theirs", "cancel"]) {
     await tells(other, "Order saved.");
     await button(page, "Save order").click();
     await page.getByText("This list was changed in another window, just now.").waitFor();
-    await fine(page, "conflict", { pictured: choice === "mine" });
+    await fine(page, "conflict", { pictured: choice === "mine" ? ["light"] : [] });
     assert.deepEqual(await page.$$eval('[data-part="theirs"] li', (rows) => rows.map((row) => row.children[1].firstChild.textContent)),
       ["SMB Account B", "Startup Account C", "Enterprise Account A"]);
     assert.ok(await page.locator("[data-moved]").count() > 0, "what differs is marked");
@@ -78,7 +77,7 @@ test("offline: the draft stays, and is saved on return", async (t) => {
   await page.context().setOffline(true);
   await rearrange(page);
   await warns(page, "You are offline. Your order will be saved when you are back.");
-  await fine(page, "offline", { pictured: true });
+  await fine(page, "offline", { pictured: ["light"] });
   assert.deepEqual((await stored(user)).version, 1);
   await page.context().setOffline(false);
   await tells(page, "Order saved.");
@@ -99,20 +98,19 @@ test("a draft outlives the page", async (t) => {
   await tells(page, "Order saved.");
 });
 
-for (const [status, words] of [[429, "there were too many requests just now"], [503, "the server is busy"]]) {
+for (const [status, name, words] of [[429, "limited", "there were too many requests just now"], [503, "busy", "the server is busy"]]) {
   test(`${status}: waits as long as it is told, shows for how long, and tries again`, async (t) => {
     const user = await someone("A", "B", "C");
     const page = await visit(t, user);
     let tries = 0;
-    await page.route(write, (route) => {
-      if (route.request().method() === "OPTIONS") return route.fallback();
+    await instead(page, write, (route) => {
       tries += 1;
       return tries === 1 ? route.fulfill(refusal(status, 2)) : route.fallback();
     });
     await rearrange(page);
     await warns(page, `Not saved yet: ${words}.`);
     await warns(page, "Trying again in");
-    await fine(page, `waiting-${status}`, { pictured: status === 503 });
+    await fine(page, name, { pictured: status === 503 ? ["light"] : [] });
     await tells(page, "Order saved.");
     assert.equal(tries, 2);
     await shows(page, "A", "C", "B");
@@ -124,31 +122,54 @@ test("after four tries it is up to the user, and nothing is lost", async (t) => 
   const page = await visit(t, user);
   let tries = 0;
   let away = true;
-  await page.route(write, (route) => {
-    if (route.request().method() === "OPTIONS" || !away) return route.fallback();
+  await instead(page, write, (route) => {
+    if (!away) return route.fallback();
     tries += 1;
     return route.abort();
   });
   await rearrange(page);
   await warns(page, "Not saved: the server cannot be reached. Your changes are kept here.");
   assert.equal(tries, 4);
-  await fine(page, "not-saved", { pictured: true });
+  await fine(page, "error", { pictured: ["light"] });
   away = false;
   await button(page, "Save again").click();
   await tells(page, "Order saved.");
+});
+
+test("a slow save: the list stays usable, and what is changed meanwhile stays unsaved", async (t) => {
+  const user = await someone("A", "B", "C");
+  const page = await visit(t, user);
+  let release;
+  await instead(page, write, (route) => new Promise((go) => { release = () => go(route.fallback()); }));
+  await rearrange(page);
+  await button(page, "Saving…").waitFor();
+  await settled(page, "busy");
+  await fine(page, "saving");
+  await button(page, "Move Startup Account C up").click();
+  await shows(page, "C", "A", "B");
+  release();
+  await settled(page, "unsaved");
+  assert.deepEqual(await order(user), ["Enterprise Account A", "Startup Account C", "SMB Account B"]);
+  await page.unroute(write);
+  await button(page, "Save order").click();
+  await tells(page, "Order saved.");
+  assert.deepEqual(await order(user), ["Startup Account C", "Enterprise Account A", "SMB Account B"]);
 });
 
 test("a slow network: placeholders first, later the kept copy at once", async (t) => {
   const user = await someone("A", "B", "C");
   let release = [];
   const hold = (route) => new Promise((go) => release.push(() => go(route.fallback())));
-  const page = await visit(t, null);
-  await page.evaluate(([key, token]) => sessionStorage.setItem(key, token), ["prefsd:sessionfalse", user.token]);
-  await page.route(read, hold);
-  await page.reload();
+  let accounts;
+  const prepare = (fresh) => {
+    accounts = fresh.waitForRequest(`${environment.accountsUrl}/accounts`);
+    return fresh.route(read, hold);
+  };
+  const page = await visit(t, user, { prepare });
   await page.locator(".skeleton").waitFor();
   await page.waitForFunction(() => document.querySelector("#status").textContent === "Loading");
-  await fine(page, "loading");
+  await accounts; // which are asked for at the same time
+  await fine(page, "loading", { pictured: ["light"] });
   const letGo = () => { for (const go of release.splice(0)) go(); };
   await page.waitForRequest(read).catch(() => null).finally(letGo);
   const pump = setInterval(letGo, 50);
@@ -172,8 +193,9 @@ test("the server is away: the kept copy with its time, editing goes on, and Try 
   await page.route("**/accounts", unless);
   await page.reload();
   await warns(page, "Showing your order from");
+  await warns(page, "Trying again in");
   await shows(page, "A", "B", "C");
-  await fine(page, "stale", { pictured: true });
+  await fine(page, "stale", { pictured: ["light"] });
   await begin(page);
   await button(page, "Move Startup Account C up").click();
   await shows(page, "A", "C", "B");
@@ -187,11 +209,8 @@ test("the server is away: the kept copy with its time, editing goes on, and Try 
 
 test("without a copy and without a server there is a word and a way on", async (t) => {
   const user = await someone("A");
-  const page = await visit(t, null);
-  await page.evaluate(([key, token]) => sessionStorage.setItem(key, token), ["prefsd:sessionfalse", user.token]);
   let away = true;
-  await page.route(read, (route) => (away ? route.abort() : route.fallback()));
-  await page.reload();
+  const page = await visit(t, user, { prepare: (fresh) => fresh.route(read, (route) => (away ? route.abort() : route.fallback())) });
   await warns(page, "Your accounts could not be loaded: the server cannot be reached.");
   await fine(page, "unreachable");
   const tried = page.waitForRequest(read);
@@ -206,7 +225,7 @@ test("401: back to the sign-in, and the draft is there afterwards", async (t) =>
   const page = await visit(t, user);
   await begin(page);
   await button(page, "Move Startup Account C up").click();
-  await page.route(write, (route) => route.request().method() === "OPTIONS" ? route.fallback() : route.continue({ headers: { ...route.request().headers(), authorization: "Bearer stale" } }));
+  await instead(page, write, (route) => route.continue({ headers: { ...route.request().headers(), authorization: "Bearer stale" } }));
   await button(page, "Save order").click();
   await page.getByText("You were signed out. Your changes are kept on this device: sign in to go on.").waitFor();
   await fine(page, "signed-out");

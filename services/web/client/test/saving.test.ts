@@ -39,6 +39,13 @@ story("moving, adding, removing and cancelling", ["A", "B", "C", "D"], async (sc
   store.remove(b);
   assert.equal(names(store.state.items), "A D C");
   assert.equal(names(store.state.unordered), "B");
+  store.remove(a);
+  store.add([b, "nothing that exists", a, d], 1);
+  assert.equal(names(store.state.items), "D B A C", "those without a place, one after the other");
+  store.add([]);
+  store.move(a, 0);
+  store.remove(b);
+  assert.equal(names(store.state.items), "A D C");
   store.move("nothing that exists", 0);
   store.remove("nothing that exists");
   assert.equal(names(store.state.items), "A D C");
