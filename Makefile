@@ -141,8 +141,20 @@ test-docker: ## Store and broker suites on containers (REQUIRE_DOCKER=1 makes a 
 	@$(SUITE) $@ $(GOTEST) -tags docker ./pkg/prefstest/docker/...
 
 .PHONY: mutants
-mutants: ## Planted defects, each of which a suite must catch
-	@$(SUITE) $@ .ci/mutants $(GOTESTFLAGS)
+mutants: ## Defects that are planted one at a time: each must be caught by the suite that .ci/mutants.txt names
+	@$(SUITE) $@ .ci/mutants
+
+GREMLINS_VERSION := 0.6.0
+GREMLINS         := $(BIN)/gremlins-$(GREMLINS_VERSION)
+
+.PHONY: mutants-random
+mutants-random: $(GREMLINS) ## Lines of the rules changed at random, of which their tests must notice 80 % (minutes; ARGS="--dry-run")
+	@$(SUITE) $@ .ci/mutants-random $(GREMLINS) $(ARGS)
+
+$(GREMLINS):
+	@echo "building gremlins $(GREMLINS_VERSION), once"
+	@GOBIN=$(BIN) go install github.com/go-gremlins/gremlins/cmd/gremlins@v$(GREMLINS_VERSION)
+	@mv $(BIN)/gremlins $@
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Every fuzz target for 10 seconds

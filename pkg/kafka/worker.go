@@ -8,6 +8,8 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/prefsd/prefsd/pkg/mutant"
 )
 
 // worker reads one partition and handles its records one after the other.
@@ -98,6 +100,9 @@ func (w *worker) settleAll(ctx, ended context.Context, got fetched) bool {
 		w.visible.Store(got.visible)
 	}
 	for _, r := range got.records {
+		if mutant.Is("offset-before-effect") {
+			w.advance(r.Offset + 1)
+		}
 		if !w.settle(ctx, ended, r) {
 			return false
 		}

@@ -63,6 +63,7 @@ func stories() []story {
 		{"a topic that does not exist is an outage until it does", awaitsTopicToPublish},
 		{"members share partitions while others come and go", sharesPartitions},
 		{"a member continues after the committed offset", continuesAfterCommit},
+		{"a record that a member leaves undone is the next one's", leavesUndone},
 		{"a missing topic is waited for", awaitsTopicToConsume},
 		{"aborted transactions are hidden", hidesAborted},
 		{"an offset that retention removed is replaced and counted", survivesRetention},

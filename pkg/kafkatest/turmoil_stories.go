@@ -2,6 +2,7 @@ package kafkatest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -204,6 +205,35 @@ func forgetfulBroker(t *testing.T, b Broker) {
 	m.stop()
 	require.Zero(t, l.check(t, keys, 2*count))
 	require.Zero(t, trouble.resets.Load())
+}
+
+// leavesUndone has a member leave in the middle of a record: its offset must not
+// be committed, whatever became of those before it.
+func leavesUndone(t *testing.T, b Broker) {
+	t.Helper()
+	topic := Topic(t, b, 1)
+	c := Client(t, b, topic)
+	publishAll(t, kafka.NewPublisher(c, kafka.PublisherConfig{}), messages(topic, 1, 3, 0))
+	cfg := kafka.GroupConfig{Client: c, Group: Name("group"), Topics: []string{topic}}
+	tried := make(chan struct{}, 1)
+	l := newLedger()
+	first := join(t, cfg, func(ctx context.Context, r kafka.Record) error {
+		if r.Offset < 1 {
+			return l.handle(ctx, r)
+		}
+		select {
+		case tried <- struct{}{}:
+		default:
+		}
+		return errors.New("not here")
+	})
+	<-tried
+	first.stop()
+	require.Equal(t, map[int32]int64{0: 1}, committed(t, b, cfg.Group, topic), "what is not done is not committed")
+	second := join(t, cfg, l.handle)
+	l.awaitAll(t, 1, 3)
+	second.stop()
+	require.Zero(t, l.check(t, 1, 3))
 }
 
 // coordinator is the index of the node that a group talks to.

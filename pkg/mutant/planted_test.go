@@ -3,6 +3,7 @@
 package mutant_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,11 +11,9 @@ import (
 	"github.com/prefsd/prefsd/pkg/mutant"
 )
 
-func TestMutantIsPlantedAndUprooted(t *testing.T) { //nolint:paralleltest // what is planted is planted for the process
-	require.False(t, mutant.Is("one"))
-	uproot := mutant.Plant("one")
-	require.True(t, mutant.Is("one"))
-	require.False(t, mutant.Is("another"))
-	uproot()
-	require.False(t, mutant.Is("one"))
+func TestTheEnvironmentPlantsOneDefect(t *testing.T) {
+	t.Parallel()
+	name := os.Getenv(mutant.Variable)
+	require.True(t, mutant.Is(name))
+	require.False(t, mutant.Is(name+"-more"))
 }

@@ -142,6 +142,24 @@ func TestSlowPartitionHoldsUpItselfAlone(t *testing.T) {
 	})
 }
 
+// TestAPartitionGetsOneDeliveryAtATime: the second of two might arrive before
+// the first, and be taken although the first was not.
+func TestAPartitionGetsOneDeliveryAtATime(t *testing.T) {
+	t.Parallel()
+	story(t, func(b *bench) {
+		relay, _ := b.start(outbox.Config{})
+		b.pass(time.Second)
+		b.latency = func(m outbox.Message) time.Duration { return time.Second / time.Duration(m.ID) }
+		for range 5 {
+			b.put("u")
+			relay.Poke()
+			b.pass(200 * time.Millisecond)
+		}
+		b.pass(time.Minute)
+		require.Equal(b, []int64{1, 2, 3, 4, 5}, b.of("u"))
+	})
+}
+
 func TestOthersRunAheadOnlySoFar(t *testing.T) {
 	t.Parallel()
 	story(t, func(b *bench) {

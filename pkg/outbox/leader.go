@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/prefsd/prefsd/pkg/crashpoint"
+	"github.com/prefsd/prefsd/pkg/mutant"
 )
 
 // errLapsed says that the lease could not be renewed in time.
@@ -274,8 +275,12 @@ func (l *leader) save(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, l.deadline)
 	defer cancel()
 	before := time.Now()
+	settled := l.ledger.cursor
+	if mutant.Is("marked-before-ack") {
+		settled = l.at
+	}
 	crashpoint.Hit("position.saving")
-	wishes, err := l.turn().Save(ctx, l.ledger.cursor, l.r.cfg.Lease)
+	wishes, err := l.turn().Save(ctx, settled, l.r.cfg.Lease)
 	switch {
 	case err != nil && due(l.deadline, time.Now()):
 		return fmt.Errorf("%w: %w", errLapsed, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -35,6 +36,13 @@ func all[T any](st step, into *[]T, scan pgx.RowToFunc[T]) step {
 		*into, err = pgx.AppendRows((*into)[:0], rows, scan)
 		return err
 	}
+	return st
+}
+
+// edited is the step with another text in its statement, which goes by its text
+// then. Only defects that are planted need that.
+func (st step) edited(from, to string) step {
+	st.name = strings.ReplaceAll(statements[st.name], from, to)
 	return st
 }
 

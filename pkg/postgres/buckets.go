@@ -56,7 +56,7 @@ func guards(add []preferences.Item) []step {
 }
 
 func bucketShared(keys []int64) step {
-	if mutant.Is("no-bucket") {
+	if mutant.Is("no-bucket-lock") {
 		keys = nil
 	}
 	return run("bucketshared", keys)

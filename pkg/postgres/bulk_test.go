@@ -224,6 +224,46 @@ func TestAFencedRunnerSavesNothing(t *testing.T) {
 	require.Empty(t, h.shown(t, "u"))
 }
 
+func TestARunnerThatIsOvertakenBetweenTwoChunksSavesNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const lists, first = 2500, 1000
+	h.seed(t, lists)
+	h.remove(t, "e1", "x", time.Now())
+	slow, _ := h.claim(t, "slow", 0)
+	var next preferences.Held
+	err := h.Run(t.Context(), slow, func() {
+		if next.Epoch == 0 {
+			next, _ = h.claim(t, "next", time.Minute)
+		}
+	})
+	require.Equal(t, fault.Aborted, fault.CodeOf(err))
+	require.Equal(t, lists-first, h.count(t, "select count(*) from preferences where entity_id = 'x'"))
+	require.NoError(t, h.Run(t.Context(), next, nothing))
+	require.Zero(t, h.count(t, "select count(*) from preferences where entity_id = 'x'"))
+}
+
+func TestASweepLeavesAloneWhatCameBackMeanwhile(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	const lists, first = 2500, 1000
+	h.seed(t, lists)
+	h.remove(t, "e1", "x", time.Now())
+	held, _ := h.claim(t, "runner", time.Minute)
+	var restored bool
+	require.NoError(t, h.Run(t.Context(), held, func() {
+		if !restored {
+			_, err := h.EntityRestored(t.Context(), delivery("e2"), account("x"), time.Now())
+			require.NoError(t, err)
+			restored = true
+		}
+	}))
+	require.Equal(t, lists-first, h.count(t, "select count(*) from preferences where entity_id = 'x'"))
+	told := h.cleaned(t)
+	require.True(t, told[len(told)-1].Final)
+	require.EqualValues(t, first, told[len(told)-1].TotalDeleted)
+}
+
 func TestARequestThatWouldWaitTooLongHandsOver(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/mutant"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -115,12 +116,17 @@ func (t *tx) CleanLists(ctx context.Context, cl preferences.Clean, lists []int64
 	}
 	var touched []events.TouchedList
 	steps := []step{bucketShared([]int64{entityBucket(cl.Entity)})}
+	if mutant.Is("chunk-without-bucket") {
+		steps = nil
+	}
 	if !cl.Reorder {
 		steps = append(steps, run("chunkgaps", cl.Entity.Type, cl.Entity.ID, locked))
 	}
-	steps = append(steps, all(run("chunkclean", cl.Entity.Type, cl.Entity.ID, locked, gaps, cl.Cause, cl.ID, cl.Reorder),
-		&touched, pgx.RowToStructByPos[events.TouchedList]))
-	err = t.send(ctx, steps...)
+	clean := run("chunkclean", cl.Entity.Type, cl.Entity.ID, locked, gaps, cl.Cause, cl.ID, cl.Reorder)
+	if mutant.Is("sweep-ignores-restore") {
+		clean = clean.edited("and d.deleted", "")
+	}
+	err = t.send(ctx, append(steps, all(clean, &touched, pgx.RowToStructByPos[events.TouchedList]))...)
 	crashpoint.Hit("chunk.cleaned")
 	return touched, len(lists) - len(locked), err
 }
@@ -144,6 +150,9 @@ func (t *tx) lockLists(ctx context.Context, lists []int64) (locked []int64, gaps
 func (t *tx) SaveClean(ctx context.Context, c preferences.Clean) (stopping bool, err error) {
 	crashpoint.Hit("progress.saving")
 	save := run("opsave", c.ID, c.Epoch, c.Before+c.Deleted, c.Total, c.Lease.Seconds()).first(nil, &stopping)
+	if mutant.Is("save-without-epoch") {
+		save = save.edited("epoch = $2", "$2::bigint >= 0")
+	}
 	err = t.send(ctx, run("stepsave", c.ID, c.Seq, c.Parts, c.Deleted), save)
 	crashpoint.Hit("progress.saved")
 	return stopping, err

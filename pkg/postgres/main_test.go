@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prefsd/prefsd/pkg/events"
@@ -31,8 +33,13 @@ type house struct {
 	admin     *pgx.Conn
 }
 
-// trips counts round trips: every batch is one, and so is every plain query.
-type trips struct{ n atomic.Int64 }
+// trips counts round trips: every batch is one, and so is every plain query. It
+// remembers which statements of batches the server refused, and why.
+type trips struct {
+	n       atomic.Int64
+	mu      sync.Mutex
+	refused []string
+}
 
 func (t *trips) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
 	t.n.Add(1)
@@ -43,8 +50,14 @@ func (t *trips) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBat
 	t.n.Add(1)
 	return ctx
 }
-func (t *trips) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
-func (t *trips) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+func (t *trips) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
+	if refusal, ok := errors.AsType[*pgconn.PgError](d.Err); ok {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.refused = append(t.refused, d.SQL+": "+refusal.Code)
+	}
+}
+func (t *trips) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
 // during returns how many round trips fn made.
 func (t *trips) during(fn func()) int64 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -26,6 +27,7 @@ type broker struct {
 	log     []outbox.Message
 	changed chan struct{} // closed and replaced when something arrives
 	answer  func(outbox.Message) error
+	pace    time.Duration // a message takes up to so long
 
 	partitions [4]sync.Mutex
 }
@@ -54,6 +56,9 @@ func (b *broker) Publish(ctx context.Context, msgs []outbox.Message) []error {
 		if failed[p] {
 			errs[i] = outbox.ErrNotSent
 			continue
+		}
+		if b.pace > 0 {
+			<-time.After(rand.N(b.pace))
 		}
 		b.partitions[p].Lock()
 		errs[i] = b.take(ctx, m)

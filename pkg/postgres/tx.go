@@ -8,6 +8,7 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/mutant"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -60,7 +61,15 @@ func (t *tx) send(ctx context.Context, steps ...step) error {
 // Seen implements preferences.Tx.
 func (t *tx) Seen(ctx context.Context, d preferences.Delivery, outcome preferences.Outcome) (bool, error) {
 	var fresh bool
-	err := t.send(ctx, run("seen", d.Consumer, d.Topic, d.EventID, d.Partition, d.Offset, string(outcome)).first(&fresh))
+	seen := run("seen", d.Consumer, d.Topic, d.EventID, d.Partition, d.Offset, string(outcome)).first(&fresh)
+	if mutant.Is("redrive-as-duplicate") {
+		seen = seen.edited("i.outcome in ('dead_lettered', 'discarded')", "false")
+	}
+	steps := []step{seen}
+	if mutant.Is("inbox-apart-from-effect") {
+		steps = append(steps, run(commit), run("begin"))
+	}
+	err := t.send(ctx, steps...)
 	return fresh, err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/crashpoint"
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/mutant"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -72,8 +73,11 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 	if err != nil {
 		return preferences.Result{}, err
 	}
-	steps := append(w.begin(), guardHead(stored, changes))
-	err = send(ctx, w.conn, slices.Concat(steps, guards(changes.Insert), record)...)
+	head, adds := append(w.begin(), guardHead(stored, changes)), guards(changes.Insert)
+	if mutant.Is("tombstone-before-lock") {
+		slices.Reverse(adds)
+	}
+	err = send(ctx, w.conn, slices.Concat(head, adds, record)...)
 	if overtaken(err) && w.by.Conditional {
 		// The list is not what the client saw: 412 needs no lock.
 		if err := send(ctx, w.conn, w.undo(), w.readList(&stored)); err != nil {
@@ -193,6 +197,9 @@ func (w *write) begin() []step {
 	if w.by.Once != nil {
 		return nil
 	}
+	if mutant.Is("repeatable-read-writer") {
+		return []step{run("begin isolation level repeatable read")}
+	}
 	return []step{run("begin")}
 }
 
@@ -239,5 +246,9 @@ func result(l preferences.List, c preferences.Changes, skipped []preferences.Ent
 }
 
 func guardHead(stored preferences.List, c preferences.Changes) step {
-	return run("guardhead", stored.ID, stored.Version, c.Next.Gaps, c.Next.UpdateTime)
+	guard := run("guardhead", stored.ID, stored.Version, c.Next.Gaps, c.Next.UpdateTime)
+	if mutant.Is("head-without-version") {
+		guard = guard.edited("version = $2", "$2::bigint >= 0")
+	}
+	return guard
 }

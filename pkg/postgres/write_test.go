@@ -169,6 +169,26 @@ func TestAConditionIsJudgedOnTheVersionThatIsReplaced(t *testing.T) {
 	require.Equal(t, 2, h.count(t, "select count(*) from changes"))
 }
 
+// TestAStaleWriteIsStoppedAtTheHead: the history's key would stop it as well, but
+// only once its rows are written.
+func TestAStaleWriteIsStoppedAtTheHead(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "a", "b")
+	by := alice
+	by.Action = preferences.ActionReplace
+	tries := 0
+	_, err := h.store.Write(t.Context(), preferences.Key{UserID: "u", Domain: "accounts"}, by, func(stored preferences.List) ([]preferences.Wanted, error) {
+		if tries++; tries == 1 {
+			h.save(t, "u", "b", "a", "c") // somebody is faster
+		}
+		return stored.Wanted()[:1], nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"guardhead: 22012"}, h.trips.refused)
+	require.Equal(t, []string{"b:1"}, h.shown(t, "u"))
+}
+
 func TestWritersWithoutAConditionAllSucceed(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/mutant"
 )
 
 // Stamp is what a version cannot compute: its time and the ids of new items.
@@ -149,6 +151,9 @@ func (c *Changes) keep(p plan, i int, w Wanted, position int32, now time.Time, f
 	if p.reshaped {
 		it.Order = i + 1
 	}
+	if mutant.Is("diff-off-by-one") {
+		it.Order = i
+	}
 	rewritten := w.Attributes != nil && !sameJSON(w.Attributes, old.Attributes)
 	reordered := it.Order != old.Order
 	named := Update{EntityID: it.EntityID}
@@ -172,6 +177,9 @@ func (c *Changes) keep(p plan, i int, w Wanted, position int32, now time.Time, f
 	// Where shown gaps close every changed number is named; elsewhere the items that moved round the others.
 	if p.stored.Gaps && reordered || !p.stored.Gaps && p.moved && !p.stays[p.was[i]] {
 		named.Order = &[2]int{old.Order, it.Order}
+	}
+	if mutant.Is("delta-without-move") {
+		named.Order = nil
 	}
 	if named.Order != nil || named.Attributes != nil {
 		c.Delta.Updated = append(c.Delta.Updated, named)

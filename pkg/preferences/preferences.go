@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/prefsd/prefsd/pkg/mutant"
 )
 
 // NewID makes the id of an item, an event or an operation: a UUIDv7, so that
@@ -63,8 +65,14 @@ type List struct {
 // repeating after a restore of the database.
 func (l List) ETag() string {
 	of := "l1|" + l.UserID + "|" + l.Domain
+	if mutant.Is("tag-without-user") {
+		of = "l1||" + l.Domain
+	}
 	if l.Version == 0 {
 		return tag(of, 0, 0, 0)
+	}
+	if mutant.Is("tag-without-time") {
+		return tag(of, l.ID, l.Version, 0)
 	}
 	return tag(of, l.ID, l.Version, l.UpdateTime.UnixMicro())
 }

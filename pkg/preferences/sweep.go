@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prefsd/prefsd/pkg/events"
+	"github.com/prefsd/prefsd/pkg/mutant"
 )
 
 // chunk is how many lists one transaction of a clean touches.
@@ -201,7 +202,11 @@ func (s *Service) attempt(ctx context.Context, tx Tx, c *Clean) (step, error) {
 	if busy > 0 {
 		return s.part(ctx, tx, c, touched)
 	}
-	if err := s.announce(ctx, tx, c, touched, Complete); err != nil {
+	announce := s.announce
+	if mutant.Is("final-part-apart") {
+		announce = s.announceApart
+	}
+	if err := announce(ctx, tx, c, touched, Complete); err != nil {
 		return step{}, err
 	}
 	return s.finish(ctx, tx, c)
@@ -245,6 +250,9 @@ func (s *Service) part(ctx context.Context, tx Tx, c *Clean, touched []events.To
 }
 
 func (s *Service) announce(ctx context.Context, tx Tx, c *Clean, touched []events.TouchedList, end Ending) error {
+	if mutant.Is("users-from-memory") {
+		touched = remembered(c, touched, end)
+	}
 	messages, err := s.announcer.Cleaned(c, touched, end, s.now().UTC().Truncate(time.Microsecond))
 	if err != nil {
 		return err

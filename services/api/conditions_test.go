@@ -200,6 +200,29 @@ func TestCase095_ATagNeverComesBack(t *testing.T) {
 	})
 }
 
+// TestATagFromBeforeARestoreOfTheDatabaseIsStale: the version that it names is
+// made a second time, of something else.
+func TestATagFromBeforeARestoreOfTheDatabaseIsStale(t *testing.T) {
+	alice := begin(t).as("alice")
+	alice.save("a")
+	_, err := alice.db.ExecContext(t.Context(), "create table backup as select l.version, l.updated_at, p.id from preference_lists l join preferences p using (list_id)")
+	require.NoError(t, err)
+	lost := alice.save("a", "b")
+	for _, restore := range []string{
+		"update preference_lists l set version = b.version, updated_at = b.updated_at from backup b",
+		"delete from preferences where id not in (select id from backup)",
+		"delete from changes where version > (select version from backup)",
+		"delete from outbox where aggregate_seq > (select version from backup)",
+	} {
+		_, err := alice.db.ExecContext(t.Context(), restore)
+		require.NoError(t, err)
+	}
+	now := alice.save("a", "c")
+	require.NotEqual(t, lost.ETag, now.ETag)
+	require.Equal(t, now.ETag, alice.send(http.MethodGet, accounts, "", "If-None-Match", lost.ETag).list(http.StatusOK).ETag)
+	alice.replace(body("a"), "If-Match", lost.ETag).fails(http.StatusPreconditionFailed, "PRECONDITION_FAILED")
+}
+
 func TestTimesAreUTCInMicroseconds(t *testing.T) {
 	alice := begin(t).as("alice")
 	it := alice.save("a").Preferences[0]

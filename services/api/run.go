@@ -16,6 +16,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/httpd"
 	"github.com/prefsd/prefsd/pkg/kafka"
+	"github.com/prefsd/prefsd/pkg/mutant"
 	"github.com/prefsd/prefsd/pkg/outbox"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
@@ -185,6 +186,9 @@ func (p *process) work(ctx context.Context) (err error) {
 	p.open(store, replica, directories) //nolint:contextcheck // each request has a context of its own
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return outlet.Run(ctx) })
+	if mutant.Is("goroutine-without-owner") {
+		go func() { _ = p.forget(context.WithoutCancel(ctx), store) }()
+	}
 	g.Go(func() error { return p.forget(ctx, store) })
 	return g.Wait()
 }

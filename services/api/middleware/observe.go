@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/prefsd/prefsd/pkg/fault"
+	"github.com/prefsd/prefsd/pkg/mutant"
 	"github.com/prefsd/prefsd/pkg/telemetry"
 )
 
@@ -69,6 +70,9 @@ func note(log *slog.Logger, c echo.Context, r *Request, s Sample) {
 	}
 	if r.Traceparent != "" {
 		attrs = append(attrs, slog.String("trace_id", r.Traceparent[traceAt:traceEnd]))
+	}
+	if mutant.Is("token-in-log") {
+		attrs = append(attrs, slog.String("authorization", c.Request().Header.Get("Authorization")))
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
 }
