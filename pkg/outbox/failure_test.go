@@ -160,6 +160,24 @@ func TestAPartitionGetsOneDeliveryAtATime(t *testing.T) {
 	})
 }
 
+// TestWhatIsOnItsWayIsNotBehindThePosition: the position is saved while rows are
+// on their way, and then the relay loses its lease and they never arrive.
+func TestWhatIsOnItsWayIsNotBehindThePosition(t *testing.T) {
+	t.Parallel()
+	story(t, func(b *bench) {
+		b.latency = func(outbox.Message) time.Duration { return time.Hour }
+		b.start(outbox.Config{})
+		b.put("u", "v")
+		b.pass(time.Second)
+		require.Greater(b, b.saves, 1)
+		require.Empty(b, b.all())
+		b.latency = nil
+		b.with(func() { b.epoch, b.expires = b.epoch+1, time.Time{} })
+		b.pass(time.Minute)
+		require.ElementsMatch(b, []string{"u:1", "v:2"}, b.all())
+	})
+}
+
 func TestOthersRunAheadOnlySoFar(t *testing.T) {
 	t.Parallel()
 	story(t, func(b *bench) {

@@ -50,6 +50,7 @@ func (t *trips) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBat
 	t.n.Add(1)
 	return ctx
 }
+
 func (t *trips) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
 	if refusal, ok := errors.AsType[*pgconn.PgError](d.Err); ok {
 		t.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,7 +26,6 @@ type broker struct {
 	log     []outbox.Message
 	changed chan struct{} // closed and replaced when something arrives
 	answer  func(outbox.Message) error
-	pace    time.Duration // a message takes up to so long
 
 	partitions [4]sync.Mutex
 }
@@ -56,9 +54,6 @@ func (b *broker) Publish(ctx context.Context, msgs []outbox.Message) []error {
 		if failed[p] {
 			errs[i] = outbox.ErrNotSent
 			continue
-		}
-		if b.pace > 0 {
-			<-time.After(rand.N(b.pace))
 		}
 		b.partitions[p].Lock()
 		errs[i] = b.take(ctx, m)

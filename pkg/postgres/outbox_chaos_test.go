@@ -47,7 +47,6 @@ func newChaos(t *testing.T) *chaos {
 	t.Helper()
 	url := pgtest.New(t)
 	c := &chaos{url: url, admin: connect(t, url), broker: newBroker()}
-	c.broker.pace = 4 * time.Millisecond
 	_, err := c.admin.Exec(t.Context(), `insert into preference_lists (user_id, domain)
 		select 'user-' || n, 'accounts' from generate_series(0, $1::int - 1) n`, chaosLists)
 	require.NoError(t, err)
