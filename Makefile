@@ -8,6 +8,7 @@ MAKEFLAGS     += --no-print-directory
 
 # Where everything that is built or fetched once is kept; .ci/run points it outside the work tree.
 export CACHE      ?= $(CURDIR)/.cache
+export REPORTS    ?= $(CACHE)/reports
 export KAFKA_LIBS ?= $(CACHE)/kafka-4.4.0
 
 # The seed of shuffled and randomised tests; a failed suite prints the one that repeats it.
@@ -155,6 +156,14 @@ $(GREMLINS):
 	@echo "building gremlins $(GREMLINS_VERSION), once"
 	@GOBIN=$(BIN) go install github.com/go-gremlins/gremlins/cmd/gremlins@v$(GREMLINS_VERSION)
 	@mv $(BIN)/gremlins $@
+
+.PHONY: chaos
+chaos: ## Everything fails at random under a mixed workload for DURATION (10m), looked at every minute; leaves a report (SEED repeats its choices)
+	@DURATION=$(or $(DURATION),10m) $(SUITE) $@ go test -race -v -count=1 -timeout=0 -run '^TestRandomFaults$$' ./pkg/prefstest/chaos
+
+.PHONY: soak
+soak: ## A steady load with a fault now and then for DURATION (1h): fails if memory, descriptors, goroutines, tables or the outbox grow; leaves a report
+	@DURATION=$(or $(DURATION),1h) $(SUITE) $@ go test -v -count=1 -timeout=0 -run '^TestSteadyLoad$$' ./pkg/prefstest/chaos
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Every fuzz target for 10 seconds

@@ -1,6 +1,7 @@
 package prefstest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -17,14 +18,17 @@ import (
 
 // LoadOptions say who saves what.
 type LoadOptions struct {
-	Writers  int    // at once
-	Saves    int    // of each writer that are acknowledged; 0: until Stop
-	Users    int    // in all; no two writers save for the same one
-	Accounts int    // that are listed, named acc-000 and so on
-	Seed     uint64 // of every choice
+	Writers  int           // at once
+	Saves    int           // of each writer that are acknowledged; 0: until Stop
+	Users    int           // in all; no two writers save for the same one
+	Accounts int           // that are listed, named acc-000 and so on
+	First    int           // number of the first account
+	Pause    time.Duration // of a writer after each save
+	Within   time.Duration // how long writers try at most
+	Seed     uint64        // of every choice
 }
 
-// loadWithin bounds how long writers try.
+// loadWithin bounds how long writers try, unless the options say it.
 const loadWithin = 4 * time.Minute
 
 // Load is users who save one random order after the other through the api, and
@@ -51,7 +55,7 @@ type acknowledged struct {
 func (s *Stage) StartLoad(tb testing.TB, url string, o LoadOptions) *Load {
 	tb.Helper()
 	l := &Load{stage: s, opts: o, url: url, done: make(chan struct{}), acks: make([][]acknowledged, o.Writers)}
-	ctx, cancel := context.WithTimeout(tb.Context(), loadWithin)
+	ctx, cancel := context.WithTimeout(tb.Context(), cmp.Or(o.Within, loadWithin))
 	l.stop = cancel
 	r := rand.New(rand.NewPCG(o.Seed, 0))
 	var wg sync.WaitGroup
@@ -114,8 +118,19 @@ func (l *Load) write(ctx context.Context, tb testing.TB, w int, r *rand.Rand) (a
 		}
 		acks = append(acks, acknowledged{user, saved.Version, saved.ETag})
 		l.answered.Add(1)
+		l.rest(ctx)
 	}
 	return acks
+}
+
+// rest lets others have the processors for a while.
+func (l *Load) rest(ctx context.Context) {
+	timer := time.NewTimer(l.opts.Pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // order is what is saved: some accounts in any order.
@@ -123,7 +138,7 @@ func (l *Load) order(r *rand.Rand) []string {
 	const fewest, spread = 4, 8
 	var order []string
 	for _, n := range r.Perm(l.opts.Accounts)[:fewest+r.IntN(spread)] {
-		order = append(order, fmt.Sprintf("acc-%03d", n))
+		order = append(order, fmt.Sprintf("acc-%03d", l.opts.First+n))
 	}
 	return order
 }

@@ -73,6 +73,12 @@ func (o *Owner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mood(w, r)
 }
 
+// Disown says of every account that there is no such one.
+func (o *Owner) Disown(w http.ResponseWriter, r *http.Request) {
+	o.Lose(strings.Split(r.URL.Query().Get("ids"), ",")...)
+	o.Answer(w, r)
+}
+
 // Answer is what it says when it is well.
 func (o *Owner) Answer(w http.ResponseWriter, r *http.Request) {
 	type account struct {

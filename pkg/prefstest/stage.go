@@ -227,6 +227,13 @@ func told(eventType, eventID, account, rest string, at time.Time) *kgo.Record {
 	return &kgo.Record{Topic: AccountEvents, Key: []byte(account), Value: []byte(value)}
 }
 
+// UserDeleted is the event of a user's deletion.
+func UserDeleted(eventID, user string, at time.Time) *kgo.Record {
+	value := `{"eventType":"user.deleted","eventId":"` + eventID + `","timestamp":"` + at.UTC().Format(time.RFC3339Nano) +
+		`","data":{"userId":"` + user + `"}}`
+	return &kgo.Record{Topic: UserEvents, Key: []byte(user), Value: []byte(value)}
+}
+
 // Topic reads everything that a topic holds by now, each partition in order.
 func (s *Stage) Topic(tb testing.TB, topic string) []*kgo.Record {
 	tb.Helper()

@@ -108,7 +108,7 @@ func (o *operator) finish(t *testing.T) {
 // check lists every account that was cleaned: those that were taken back can be.
 func (o *operator) check(t *testing.T) {
 	t.Helper()
-	var all, back []string
+	back, all := []string{}, []string{}
 	for _, c := range o.undone {
 		back = append(back, c.accounts...)
 	}

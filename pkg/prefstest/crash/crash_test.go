@@ -69,7 +69,7 @@ func TestAConsumerThatIsKilledAnywhereGoesOn(t *testing.T) {
 		stage.Produce(t,
 			prefstest.Deleted(fmt.Sprint("few-", i), few, at), prefstest.Deleted(fmt.Sprint("many-", i), many, at),
 			prefstest.Deleted(fmt.Sprint("out-", i), back, at), restored(fmt.Sprint("back-", i), back, at.Add(time.Millisecond)),
-			userDeleted(fmt.Sprint("user-", i), user, at), &kgo.Record{Topic: prefstest.AccountEvents, Key: []byte(few), Value: fmt.Appendf(nil, "broken %d", i)},
+			prefstest.UserDeleted(fmt.Sprint("user-", i), user, at), &kgo.Record{Topic: prefstest.AccountEvents, Key: []byte(few), Value: fmt.Appendf(nil, "broken %d", i)},
 		)
 		deletions += 3
 		gone = append(gone, few, many)
@@ -108,9 +108,4 @@ func restored(id, account string, at time.Time) *kgo.Record {
 	r := prefstest.Deleted(id, account, at)
 	r.Value = []byte(strings.Replace(string(r.Value), "account.deleted", "account.restored", 1))
 	return r
-}
-
-func userDeleted(id, user string, at time.Time) *kgo.Record {
-	value := fmt.Sprintf(`{"eventType":"user.deleted","eventId":%q,"timestamp":%q,"data":{"userId":%q}}`, id, at.UTC().Format(time.RFC3339Nano), user)
-	return &kgo.Record{Topic: prefstest.UserEvents, Key: []byte(user), Value: []byte(value)}
 }

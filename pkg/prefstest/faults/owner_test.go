@@ -3,7 +3,6 @@ package faults
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,9 +32,7 @@ func ill(owner *prefstest.Owner) map[string]http.HandlerFunc {
 			owner.Answer(w, r)
 		},
 		"knows nobody any more": func(w http.ResponseWriter, r *http.Request) {
-			stranger := &prefstest.Owner{}
-			stranger.Lose(strings.Split(r.URL.Query().Get("ids"), ",")...)
-			stranger.Answer(w, r)
+			(&prefstest.Owner{}).Disown(w, r)
 		},
 		"slow": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	}
