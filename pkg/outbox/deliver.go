@@ -92,7 +92,7 @@ func (l *leader) spread(ctx context.Context, end Cursor, rows []Row) error {
 		it := itemOf(&rows[i], rd)
 		ln := l.lanes.enter(&it, names[i])
 		switch {
-		case l.recall(it.event):
+		case l.recall(it.Place):
 			l.published(ctx, &it)
 			idle = append(idle, ln)
 		case out.addUnfit(it, &rows[i]):
@@ -291,7 +291,7 @@ func (l *leader) heard(now time.Time) {
 const outage = 500 * time.Millisecond
 
 func (l *leader) published(ctx context.Context, it *item) {
-	l.ledger.published(it.read, it.event)
+	l.ledger.published(it.read, sent{it.Place, it.event})
 	l.lanes.leave(it)
 	l.r.metrics.published(ctx, time.Since(it.written))
 }

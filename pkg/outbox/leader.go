@@ -33,7 +33,7 @@ type leader struct {
 
 	ledger ledger
 	lanes  lanes
-	known  map[uuid.UUID]struct{} // published by the term before this one
+	known  map[Place]uuid.UUID // published by the term before this one
 
 	deadline time.Time // until then the lease is ours for certain
 	lastSave time.Time
@@ -81,9 +81,9 @@ func (r *Relay) claim(ctx context.Context) (*leader, error) {
 	l.at, l.epoch = term.Start()
 	l.ledger.cursor, l.ledger.stored = l.at, l.at
 	if l.epoch == r.unsaved.epoch+1 {
-		l.known = make(map[uuid.UUID]struct{}, len(r.unsaved.events))
-		for _, event := range r.unsaved.events {
-			l.known[event] = struct{}{}
+		l.known = make(map[Place]uuid.UUID, len(r.unsaved.rows))
+		for _, row := range r.unsaved.rows {
+			l.known[row.Place] = row.event
 		}
 	}
 	r.unsaved = unsaved{}
@@ -91,13 +91,14 @@ func (r *Relay) claim(ctx context.Context) (*leader, error) {
 	return l, nil
 }
 
-// recall says whether the term before this one has published an event without
-// storing that. It says so once.
-func (l *leader) recall(event uuid.UUID) bool {
-	if _, ok := l.known[event]; !ok {
+// recall says whether the term before this one has published a row without
+// storing that. It says so once. A row that is replayed, or released from the
+// quarantine, has another place.
+func (l *leader) recall(at Place) bool {
+	if _, ok := l.known[at]; !ok {
 		return false
 	}
-	delete(l.known, event)
+	delete(l.known, at)
 	return true
 }
 

@@ -16,16 +16,22 @@ type ledger struct {
 	moved   bool   // rows were settled since the last save
 	rows    int    // in reads
 	reads   []*read
-	unsaved []uuid.UUID // published behind the saved cursor and before this one
+	unsaved []sent // published behind the saved cursor and before this one
+}
+
+// sent is a row that the broker has.
+type sent struct {
+	Place
+	event uuid.UUID
 }
 
 // read is what one look at the outbox returned.
 type read struct {
 	end       Cursor // where the cursor stands once its rows are settled
 	rows      int
-	open      int         // rows that are not settled
-	oldest    time.Time   // when its oldest row was written
-	published []uuid.UUID // its events that the broker has
+	open      int       // rows that are not settled
+	oldest    time.Time // when its oldest row was written
+	published []sent    // its rows that the broker has
 }
 
 // add enters the rows of a read, which ends at the cursor.
@@ -48,9 +54,9 @@ func (l *ledger) add(end Cursor, rows []Row) *read {
 	return r
 }
 
-// published settles one row of a read whose event the broker has.
-func (l *ledger) published(r *read, event uuid.UUID) {
-	r.published = append(r.published, event)
+// published settles one row of a read that the broker has.
+func (l *ledger) published(r *read, row sent) {
+	r.published = append(r.published, row)
 	l.settled(r)
 }
 
@@ -92,9 +98,9 @@ func (l *ledger) oldest() time.Time {
 	return oldest
 }
 
-// surplus returns the events that were published behind the saved cursor: the
-// next term would publish them again.
-func (l *ledger) surplus() []uuid.UUID {
+// surplus returns the rows that were published behind the saved cursor: the next
+// term would publish them again.
+func (l *ledger) surplus() []sent {
 	all := slices.Clone(l.unsaved)
 	for _, r := range l.reads {
 		all = append(all, r.published...)

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -54,13 +53,13 @@ func TestSurplusIsWhatTheSavedCursorDoesNotCover(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		type entry struct {
-			read  *read
-			n     int // of the read
-			event uuid.UUID
+			read *read
+			n    int // of the read
+			at   Place
 		}
 		var l ledger
 		var open []entry
-		published := map[uuid.UUID]int{}
+		published := map[Place]int{}
 		reads, saved := 0, 0
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			switch rapid.IntRange(0, 3).Draw(t, "step") {
@@ -69,15 +68,15 @@ func TestSurplusIsWhatTheSavedCursorDoesNotCover(t *testing.T) {
 				ids := make([]int64, rapid.IntRange(0, 3).Draw(t, "rows"))
 				rd := l.add(Cursor{WindowID: int64(reads)}, rowsOf(ids...))
 				for range ids {
-					open = append(open, entry{rd, reads, uuid.New()})
+					open = append(open, entry{rd, reads, Place{XID: uint64(len(published) + len(open) + 1)}})
 				}
 			case 1, 2:
 				if len(open) > 0 {
 					i := rapid.IntRange(0, len(open)-1).Draw(t, "row")
 					e := open[i]
 					open = append(open[:i], open[i+1:]...)
-					l.published(e.read, e.event)
-					published[e.event] = e.n
+					l.published(e.read, sent{Place: e.at})
+					published[e.at] = e.n
 				}
 			case 3:
 				saved = int(l.cursor.WindowID)
@@ -87,15 +86,15 @@ func TestSurplusIsWhatTheSavedCursorDoesNotCover(t *testing.T) {
 				require.Less(t, l.cursor.WindowID, int64(e.n), "the cursor is past a row that is not settled")
 			}
 		}
-		want := map[uuid.UUID]bool{}
-		for event, n := range published {
+		want := map[Place]bool{}
+		for at, n := range published {
 			if n > saved {
-				want[event] = true
+				want[at] = true
 			}
 		}
-		got := map[uuid.UUID]bool{}
-		for _, event := range l.surplus() {
-			got[event] = true
+		got := map[Place]bool{}
+		for _, row := range l.surplus() {
+			got[row.Place] = true
 		}
 		require.Equal(t, want, got)
 	})

@@ -3,8 +3,6 @@ package outbox
 import (
 	"context"
 	"log/slog"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,11 +30,18 @@ func (m Memory) loses(now Recalled) bool {
 // remember keeps what the term has seen committed, for the next look at the
 // database: that may be another server by then.
 func (l *leader) remember(fenced bool) {
-	still := slices.AppendSeq(l.ledger.surplus(), maps.Keys(l.known))
+	still := l.ledger.surplus()
+	for at, event := range l.known {
+		still = append(still, sent{at, event})
+	}
 	if !fenced {
 		l.r.unsaved = unsaved{l.epoch, still}
 	}
-	l.r.memory = &Memory{l.epoch, l.ledger.stored, still}
+	events := make([]uuid.UUID, len(still))
+	for i, row := range still {
+		events[i] = row.event
+	}
+	l.r.memory = &Memory{l.epoch, l.ledger.stored, events}
 }
 
 // recall compares what was committed while this relay led with what the database

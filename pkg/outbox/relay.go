@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 const (
@@ -39,11 +37,11 @@ type Relay struct {
 	vitals Vitals
 }
 
-// unsaved are the events that a term published and could not note. A term that
+// unsaved are the rows that a term published and could not note. A term that
 // follows it directly need not publish them again.
 type unsaved struct {
-	epoch  int64
-	events []uuid.UUID
+	epoch int64
+	rows  []sent
 }
 
 // New returns a relay. It does nothing until it runs.

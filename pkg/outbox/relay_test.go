@@ -261,6 +261,27 @@ func TestLostConnectionRepeatsNothing(t *testing.T) {
 	})
 }
 
+// TestWhatIsReplayedAfterALostAnswerIsSent: the relay does not know that the
+// cursor is behind the rows, and would remember them as sent.
+func TestWhatIsReplayedAfterALostAnswerIsSent(t *testing.T) {
+	t.Parallel()
+	story(t, func(b *bench) {
+		relay, _ := b.start(outbox.Config{})
+		b.pass(time.Second)
+		b.with(func() { b.mute = true })
+		b.put("u", "v")
+		relay.Poke()
+		b.pass(10 * time.Second)
+		require.False(b, b.mute, "a save was made and not answered")
+		require.Len(b, b.of("u"), 1)
+		b.replay()
+		relay.Poke()
+		b.pass(time.Second)
+		require.Len(b, b.of("u"), 2)
+		require.Len(b, b.of("v"), 2)
+	})
+}
+
 func TestDatabaseAwayIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	story(t, func(b *bench) {

@@ -34,6 +34,7 @@ type table struct {
 	blind       bool          // rounds fail
 	connection  int           // numbers them; terms of earlier ones fail
 	stall       time.Duration // of every save
+	mute        bool          // the next save is made, and its answer lost with the connection
 	saves       int
 	wake        func()
 	pruneCalls  int
@@ -99,6 +100,16 @@ func (t *table) with(fn func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fn()
+}
+
+// replay makes the rows look as if they had just been committed.
+func (t *table) replay() {
+	t.with(func() {
+		t.commits++
+		for i := range t.rows {
+			t.rows[i].XID, t.rows[i].commit = uint64(t.commits), t.commits
+		}
+	})
 }
 
 // cut ends every connection.
@@ -285,12 +296,18 @@ func (f *fakeTerm) Save(ctx context.Context, c outbox.Cursor, lease time.Duratio
 			return wishes, ctx.Err()
 		}
 	}
-	return wishes, f.fenced(func() {
+	lost := error(nil)
+	err := f.fenced(func() {
 		f.t.cursor, f.t.expires = c, time.Now().Add(lease)
 		f.t.saves++
+		if f.t.mute {
+			f.t.mute, lost = false, errAway
+			f.t.connection++
+		}
 		wishes.Pause = f.t.paused
 		wishes.Decisions = slices.ContainsFunc(f.t.quarantine, func(q exiled) bool { return q.decided != "" })
 	})
+	return wishes, errors.Join(err, lost)
 }
 
 func (f *fakeTerm) Refused(_ context.Context, at outbox.Place, _ string) error {
