@@ -172,12 +172,11 @@ func (t *tx) EndClean(ctx context.Context, c preferences.Clean, state preference
 	if err != nil {
 		return err
 	}
-	steps := []step{run("stepend", c.ID, c.Seq, c.Parts, c.Deleted, string(state), text)}
-	if state == preferences.Succeeded {
-		steps = append(steps, run("cleaned", c.Entity.Type, c.Entity.ID))
-	}
 	crashpoint.Hit("clean.ending")
-	t.later(steps...)
+	t.later(run("stepend", c.ID, c.Seq, c.Parts, c.Deleted, string(state), text))
+	if state == preferences.Succeeded {
+		t.last = append(t.last, run("cleaned", c.Entity.Type, c.Entity.ID))
+	}
 	return nil
 }
 
@@ -189,7 +188,8 @@ func (t *tx) AllEnded(ctx context.Context, h preferences.Held) (ended bool, err 
 }
 
 // endWithin is what it may take to count whom a very large clean has taken
-// something from. By then it holds no list: nobody waits for it.
+// something from. Its transaction holds neither a list nor the state of the
+// entity: nobody waits for it.
 const endWithin = 5 * time.Minute
 
 // EndOperation implements preferences.Tx.

@@ -28,7 +28,7 @@ func (s *Store) Update(ctx context.Context, fn func(context.Context, preferences
 		}
 		emitted = t.emitted
 		crashpoint.Hit("update.committing")
-		return t.send(ctx, run(commit))
+		return t.send(ctx, append(t.last, run(commit))...)
 	})
 	crashpoint.Hit("update.committed")
 	if err == nil && emitted {
@@ -44,6 +44,7 @@ type tx struct {
 	store   *Store
 	conn    *pgx.Conn
 	queued  []step
+	last    []step // what others would wait for while the transaction goes on: it is written with the commit
 	emitted bool
 	late    bool // it may have taken longer than other work does
 }

@@ -184,7 +184,8 @@ func (s *Service) commit(ctx context.Context, c *Clean, progressed func(), fn fu
 
 // attempt finishes a clean whose lists fit one transaction, if none of them is
 // held by somebody else. Only here a clean ends: its last look at the lists and
-// its final event share a commit.
+// its final event share a commit. That of a large one holds no list, because it
+// counts for long what the clean has done.
 func (s *Service) attempt(ctx context.Context, tx Tx, c *Clean) (step, error) {
 	lists, err := tx.Victims(ctx, c.Entity)
 	if err != nil {
@@ -199,7 +200,7 @@ func (s *Service) attempt(ctx context.Context, tx Tx, c *Clean) (step, error) {
 	if err != nil {
 		return step{}, err
 	}
-	if busy > 0 {
+	if large := c.Before+c.Deleted > chunk; busy > 0 || large && len(touched) > 0 {
 		return s.part(ctx, tx, c, touched)
 	}
 	announce := s.announce
