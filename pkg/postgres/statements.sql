@@ -248,11 +248,14 @@ values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10)
 
 -- name: entitystate
 -- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id: the newest time wins, of equals the
--- one that was processed last, but a deletion that is delivered again loses
+-- one that was processed last, but a deletion that is delivered again loses. What its owner has deleted stays deleted by its
+-- owner when an operation deletes it again: an undo of that takes back its own word alone
 insert into deleted_entities as d (entity_type, entity_id, deleted, state_at, source) select $1, $2, $3, $4, $5
 where not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8 and outcome not in ('dead_lettered', 'discarded'))
-on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, state_at = excluded.state_at, source = excluded.source,
-  cleaned_at = case when d.deleted and excluded.deleted then d.cleaned_at end, recorded_at = now()
+on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, state_at = excluded.state_at,
+  source = case when d.deleted and excluded.deleted and d.source like 'event:%' and excluded.source like 'operation:%' then d.source else excluded.source end,
+  cleaned_at = case when d.deleted and excluded.deleted then d.cleaned_at end,
+  recorded_at = case when d.deleted and excluded.deleted and d.source like 'event:%' and excluded.source like 'operation:%' then d.recorded_at else now() end
 where d.state_at < excluded.state_at or d.state_at = excluded.state_at
   and (not excluded.deleted or not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8))
 

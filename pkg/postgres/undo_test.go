@@ -32,6 +32,25 @@ func (h *house) bulk(t *testing.T, reorder bool, ids ...string) preferences.Oper
 	return o
 }
 
+// TestAnUndoLeavesWhatTheOwnerHasDeleted: an operator who cleans it once more,
+// and takes that back, says nothing about the owner's word.
+func TestAnUndoLeavesWhatTheOwnerHasDeleted(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "x", "y", "a")
+	h.remove(t, "e1", "x", time.Now())
+	o := h.undo(t, h.bulk(t, true, "x", "y"))
+	require.Equal(t, preferences.Compensated, o.State)
+	require.Equal(t, []string{"y:1", "a:2"}, h.shown(t, "u"))
+	require.Equal(t, []preferences.Entity{account("x")}, h.save(t, "u", "x", "y").Skipped)
+
+	_, err := h.EntityRestored(t.Context(), delivery("e2"), account("x"), time.Now().Add(time.Minute))
+	require.NoError(t, err)
+	require.Empty(t, h.save(t, "u", "x", "y").Skipped)
+	h.undo(t, h.bulk(t, true, "x"))
+	require.Empty(t, h.save(t, "u", "y", "x").Skipped, "it was there when the operator deleted it")
+}
+
 func TestAnUndoneCleanLeavesEveryListAsItWas(t *testing.T) {
 	t.Parallel()
 	for _, reorder := range []bool{true, false} {

@@ -153,7 +153,14 @@ func (t *turn) recordState() {
 		at = max(t.now(), t.entity.at+1)
 	}
 	if !t.entity.recorded || t.entity.at <= at {
-		t.record(true, at, p.job+1)
+		source := p.job + 1
+		if ownerSays := t.entity.deleted && t.entity.source-1 < events; ownerSays {
+			t.owned = true
+			if !t.breaks("an operation's word replaces the owner's") {
+				source = t.entity.source
+			}
+		}
+		t.record(true, at, source)
 	}
 	t.to(rVictims, carrying[rState].name)
 }

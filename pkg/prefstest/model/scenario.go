@@ -240,6 +240,9 @@ func (sc *scenario) stateWrong(w *world) string {
 	if w.entity.deleted && source < uint8(len(w.jobs)) && w.jobs[source].phase == compensated {
 		return "a deletion that was taken back counts again"
 	}
+	if w.owned && w.jobs[byHand].phase == compensated && newest.deleted && !w.entity.deleted {
+		return "an undo took back what the owner had said"
+	}
 	if sc.expected(w, newest) != w.entity.deleted {
 		return "the entity's state is not the newest one"
 	}

@@ -196,6 +196,11 @@ func TestUndo(t *testing.T) {
 		writes: [2][]request{{{act: add, items: itemX}}, {}},
 		start:  with(holds(itemX, itemX), func(w *world) { w.crashes, w.steals = 1, 1 }),
 	}.verify(t, variant{"state without the epoch", "a deletion that was taken back counts again", 14})
+	scenario{
+		name: "undo of an operator's clean, and it is deleted", log: []fact{gone(10)}, calls: []byOperator{{call: cleans}, {call: undoes, job: byHand}},
+		writes: [2][]request{{{act: add, items: itemX}}, {}},
+		start:  with(holds(itemX, itemX), func(w *world) { w.steals = 1 }),
+	}.verify(t, variant{"an operation's word replaces the owner's", "an undo took back what the owner had said", 20})
 }
 
 func TestErasure(t *testing.T) {

@@ -115,6 +115,7 @@ type world struct {
 
 	// What only the model knows.
 	fresh  uint8 // lists whose X was added after the last deletion
+	owned  bool  // an operation deleted what its owner had deleted
 	undone uint8 // operations whose undo was accepted
 	reborn bool  // the first list was made after its user had come back
 	wrong  uint8 // what is wrong: an index of wrongs
