@@ -246,7 +246,11 @@ func TestReplayLeavesAloneWhatIsNotPublished(t *testing.T) {
 	b.waitFor(t, 1)
 	until(t, "it is noted", func() bool { return scalar[int](t, conn, "select max_id from outbox_relays") == 1 })
 	b.answers(func(outbox.Message) error { return outbox.ErrUnreachable })
+	_, err := conn.Exec(t.Context(), "begin")
+	require.NoError(t, err)
 	second, third := put(t, conn, "u", 2, nil), put(t, conn, "u", 3, nil)
+	_, err = conn.Exec(t.Context(), "commit") // one read finds both: none of them comes with what is replayed
+	require.NoError(t, err)
 	until(t, "the broker is away", func() bool { return r.Status().BrokerAway })
 	replayed, err := c.Replay(t.Context(), postgres.OutboxSelection{}, 0, func(int64, int) {})
 	require.NoError(t, err)
