@@ -148,34 +148,34 @@ func (c *Client) Operation(ctx context.Context, name string) (*Operation, error)
 
 // Cancel stops an operation between two of its transactions; with undo what it
 // did is taken back, too. One that has ended is ErrConflict.
-func (c *Client) Cancel(ctx context.Context, name string, undo bool) (*Operation, error) {
+func (c *Client) Cancel(ctx context.Context, name string, undo bool, opts ...Option) (*Operation, error) {
 	params := &wire.CancelOperationParams{}
 	if undo {
 		params.Undo = &undo
 	}
-	op := new(Operation)
-	req, err := wire.NewCancelOperationRequest(c.base, idOf(name), params)
-	return c.settled(ctx, op, req, err)
+	return accepted(ctx, c, opts)(wire.NewCancelOperationRequest(c.base, idOf(name), params))
 }
 
 // Undo takes back what a clean did. Every list gets its items back.
-func (c *Client) Undo(ctx context.Context, name string) (*Operation, error) {
-	op := new(Operation)
-	req, err := wire.NewUndoOperationRequest(c.base, idOf(name), &wire.UndoOperationParams{})
-	return c.settled(ctx, op, req, err)
+func (c *Client) Undo(ctx context.Context, name string, opts ...Option) (*Operation, error) {
+	return accepted(ctx, c, opts)(wire.NewUndoOperationRequest(c.base, idOf(name), &wire.UndoOperationParams{}))
 }
 
-// settled returns the operation, which may have ended by now or go on.
-func (c *Client) settled(ctx context.Context, op *Operation, req *http.Request, err error) (*Operation, error) {
-	going, err := c.deferred(ctx, op, req, err)
-	switch {
-	case err != nil:
-		return nil, err
-	case going != nil:
-		return going, nil
-	default:
-		return op, nil
-	}
+// Reconcile begins to compare all lists with what the owners have; a dry run
+// changes nothing. While one goes on that was asked for the same, it is that one.
+func (c *Client) Reconcile(ctx context.Context, dryRun bool, opts ...Option) (*Operation, error) {
+	return accepted(ctx, c, opts)(wire.NewBeginReconciliationRequest(c.base, &wire.BeginReconciliationParams{DryRun: &dryRun}))
+}
+
+// Verify begins to check the whole database against what must always be true.
+// While that goes on, it is the one that goes on.
+func (c *Client) Verify(ctx context.Context, opts ...Option) (*Operation, error) {
+	return accepted(ctx, c, opts)(wire.NewBeginVerificationRequest(c.base, &wire.BeginVerificationParams{}))
+}
+
+// accepted returns what sends a request that is answered by an operation.
+func accepted(ctx context.Context, c *Client, opts []Option) func(*http.Request, error) (*Operation, error) {
+	return call[Operation](ctx, c, http.StatusAccepted, opts...)
 }
 
 // Waits between two looks at an operation, where the service asks for none.

@@ -85,8 +85,8 @@ func TestOperationsAreListedCancelledAndUndone(t *testing.T) {
 	t.Parallel()
 	s := &service{answers: []func() (*http.Response, error){
 		says(http.StatusOK, `{"operations": [`+running+`], "nextPageToken": "more"}`), says(http.StatusOK, `{"operations": [`+succeeded+`], "nextPageToken": null}`),
-		says(http.StatusOK, running), says(http.StatusAccepted, running), says(http.StatusOK, succeeded),
-		says(http.StatusConflict, `{"error": {"code": "OPERATION_FINISHED"}}`),
+		says(http.StatusOK, running), says(http.StatusAccepted, running), says(http.StatusAccepted, succeeded),
+		says(http.StatusConflict, `{"error": {"code": "OPERATION_FINISHED"}}`), says(http.StatusAccepted, running), says(http.StatusAccepted, running),
 	}}
 	c := s.client(t)
 	n := 0
@@ -107,7 +107,14 @@ func TestOperationsAreListedCancelledAndUndone(t *testing.T) {
 	op, err = c.Cancel(t.Context(), op.Name, false)
 	require.NoError(t, err)
 	require.True(t, op.Done)
-	_, err = c.Undo(t.Context(), op.Name)
+	_, err = c.Undo(t.Context(), op.Name, client.IdempotencyKey("back"))
 	require.ErrorIs(t, err, client.ErrConflict)
 	require.Equal(t, "/operations/op-1/undo", s.seen[5].URL.Path)
+	require.Equal(t, "back", s.seen[5].Header.Get("Idempotency-Key"))
+	_, err = c.Reconcile(t.Context(), true)
+	require.NoError(t, err)
+	require.Equal(t, "/operations:reconcile?dryRun=true", s.seen[6].URL.RequestURI())
+	_, err = c.Verify(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "/operations:verify", s.seen[7].URL.RequestURI())
 }

@@ -115,10 +115,11 @@ func (w *write) keep(res *preferences.Result) ([]step, error) {
 	return []step{run("keep", w.by.Actor, once.Key, once.Fingerprint, a.Status, string(headers), a.Body, nil)}, nil
 }
 
-// Repeated implements preferences.Tx. An operation outlives its request: while
-// somebody still waits for it, the request is under way. One that did not succeed
-// is made again, unless its caller was told to look after it.
-func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error) {
+// Kept implements preferences.Tx.
+func (t *tx) Kept(ctx context.Context, by preferences.By) (uuid.UUID, error) {
+	if by.Once == nil {
+		return uuid.Nil, nil
+	}
 	var kept keptRow
 	found, err := kept.judge(t.send(ctx, keyed(by, &kept)...), by)
 	if err != nil || !found {
@@ -127,14 +128,25 @@ func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error)
 	if kept.operation == nil {
 		return uuid.Nil, errors.New("the key of an operation names a write")
 	}
+	return *kept.operation, nil
+}
+
+// Repeated implements preferences.Tx. An operation outlives its request: while
+// somebody still waits for it, the request is under way. One that did not succeed
+// is made again, unless its caller was told to look after it.
+func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error) {
+	operation, err := t.Kept(ctx, by)
+	if err != nil || operation == uuid.Nil {
+		return uuid.Nil, err
+	}
 	var state preferences.OperationState
 	var deferred bool
-	err = t.send(ctx, run("keptoperation", kept.operation).first(&state, &deferred))
+	err = t.send(ctx, run("keptoperation", operation).first(&state, &deferred))
 	switch {
 	case err != nil:
 		return uuid.Nil, err
 	case deferred, state == preferences.Succeeded:
-		return *kept.operation, nil
+		return operation, nil
 	case !state.Ended():
 		return uuid.Nil, preferences.InProgress()
 	default:
@@ -143,8 +155,11 @@ func (t *tx) Repeated(ctx context.Context, by preferences.By) (uuid.UUID, error)
 }
 
 // KeepOperation implements preferences.Tx.
-func (t *tx) KeepOperation(ctx context.Context, by preferences.By, operation uuid.UUID) error {
-	return t.send(ctx, run("keep", by.Actor, by.Once.Key, by.Once.Fingerprint, nil, nil, nil, operation))
+func (t *tx) KeepOperation(_ context.Context, by preferences.By, operation uuid.UUID) error {
+	if by.Once != nil {
+		t.later(run("keep", by.Actor, by.Once.Key, by.Once.Fingerprint, nil, nil, nil, operation))
+	}
+	return nil
 }
 
 // PruneKeys deletes at most limit keys that are past their time, and says how

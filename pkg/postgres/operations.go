@@ -101,14 +101,20 @@ func (s *Store) HandOver(ctx context.Context, h preferences.Held, told bool) err
 	})
 }
 
-// StopOperation implements preferences.Store.
-func (s *Store) StopOperation(ctx context.Context, id uuid.UUID, actor string, undo bool) (inTime bool, err error) {
-	err = s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		inTime = false
-		return send(ctx, c, run("begin"), run("opcancel", id, undo, actor).first(&inTime), run(commit))
-	})
+// StopOperation implements preferences.Tx.
+func (t *tx) StopOperation(ctx context.Context, id uuid.UUID, actor string, undo bool) (inTime bool, err error) {
+	err = t.send(ctx, run("opcancel", id, undo, actor).first(&inTime))
 	crashpoint.Hit("operation.stopped")
 	return inTime, err
+}
+
+// OpenRun implements preferences.Tx. The run that was in the way may have ended
+// before it is looked at: then there is room for this one.
+func (t *tx) OpenRun(ctx context.Context, h preferences.Held) (id uuid.UUID, asked preferences.RunRequest, err error) {
+	for id == uuid.Nil && err == nil {
+		err = t.send(ctx, run("runopen", h.ID, string(h.Kind), h.Actor, h.Cause, string(h.Request)), run("runnow", string(h.Kind)).first(&id, &asked))
+	}
+	return id, asked, err
 }
 
 // Operation implements preferences.Store.

@@ -176,16 +176,6 @@ func mark(items []reconcile.Item, confirmed []preferences.Entity) {
 	}
 }
 
-// OpenRun inserts an operation that asks the owners, unless one is open already;
-// it returns the one that is open then.
-func (s *Store) OpenRun(ctx context.Context, kind preferences.OperationKind, actor string, request json.RawMessage) (id uuid.UUID, fresh bool, err error) {
-	fresh, id = false, uuid.Must(uuid.NewV7())
-	err = s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, run("begin"), run("runopen", id, string(kind), actor, "operation:"+id.String(), string(request)).first(&id, &fresh), run(commit))
-	})
-	return id, fresh, err
-}
-
 // Tick begins scheduled work, if nobody has since it was due: one of all
 // replicas gets it. The first time that a name is seen begins nothing.
 func (s *Store) Tick(ctx context.Context, name string, due time.Time, kind preferences.OperationKind, request json.RawMessage) (begun bool, err error) {

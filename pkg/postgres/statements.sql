@@ -479,7 +479,7 @@ update operations set cancel_requested = cancel_requested or state in ('pending'
   state = case when state in ('pending', 'running') then state else 'compensating' end,
   finished_at = null, attempts = 0, next_attempt_at = least(next_attempt_at, clock_timestamp())
 where id = $1 and (not $2 or kind in ('cleanEntity', 'bulkClean'))
-  and (state in ('pending', 'running') or $2 and state in ('succeeded', 'failed', 'cancelled')) returning true
+  and (state in ('pending', 'running') or $2 and state in ('succeeded', 'failed', 'cancelled', 'compensating')) returning true
 
 -- name: operation
 -- $1 id
@@ -579,10 +579,12 @@ with o as (
 select 1 / count(*) from o
 
 -- name: runopen
--- $1 id, $2 kind, $3 actor, $4 cause, $5 request: the one that is open, and whether it is this one
-with o as (
-  insert into operations (id, kind, actor, cause, request) values ($1, $2, $3, $4, $5::text::jsonb) on conflict do nothing returning id)
-select coalesce((select id from o), (select id from operations where kind = $2 and state in ('pending', 'running') limit 1)), exists (select 1 from o)
+-- $1 id, $2 kind, $3 actor, $4 cause, $5 request: one of a kind is open at a time
+insert into operations (id, kind, actor, cause, request) values ($1, $2, $3, $4, $5::text::jsonb) on conflict do nothing
+
+-- name: runnow
+-- $1 kind: the one that is open, and what it was asked for. A statement of its own sees also one that the insert waited for.
+select id, request from operations where kind = $1 and state in ('pending', 'running')
 
 -- name: schedulefirst
 -- $1 name
@@ -609,7 +611,7 @@ select consumer, topic, partition, kafka_offset, event_id, processed_at from inb
 
 -- name: lastrun
 -- $1 kind: the last one that has ended, and its report without the things that it names
-select id, state, finished_at, coalesce(result, '{}') - 'entities' from operations
+select id, state, finished_at, coalesce(result, '{}') - array['entities', 'invariants'] from operations
 where kind = $1 and kind in ('reconcile', 'verify') and finished_at is not null order by created_at desc limit 1
 
 -- name: lagpage

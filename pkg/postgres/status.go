@@ -32,14 +32,15 @@ func (s *Store) Status(ctx context.Context, relay string) (status.Status, error)
 }
 
 func readWork(ctx context.Context, c *pgx.Conn, out *status.Status) error {
-	var runs []status.Run
+	var compared, verified []status.Run
 	err := send(ctx, c,
 		run("now").first(&out.Time),
 		opCounts(&out.Operations),
 		run("lettercount").first(&out.DeadLetters.Count),
 		all(run("letterpage", recentLetters), &out.DeadLetters.Recent, pgx.RowToStructByPos[status.DeadLetter]),
 		all(run("lagpage"), &out.Partitions, scanPartition),
-		all(run("lastrun", string(preferences.KindReconcile)), &runs, pgx.RowToStructByPos[status.Run]))
+		all(run("lastrun", string(preferences.KindReconcile)), &compared, pgx.RowToStructByPos[status.Run]),
+		all(run("lastrun", string(preferences.KindVerify)), &verified, pgx.RowToStructByPos[status.Run]))
 	if err != nil {
 		return err
 	}
@@ -47,11 +48,17 @@ func readWork(ctx context.Context, c *pgx.Conn, out *status.Status) error {
 	for i := range out.DeadLetters.Recent {
 		out.DeadLetters.Recent[i].Time = out.DeadLetters.Recent[i].Time.UTC()
 	}
-	if len(runs) > 0 {
-		out.Reconciliation = &runs[0]
-		out.Reconciliation.End = out.Reconciliation.End.UTC()
-	}
+	out.Reconciliation, out.Verification = lastOf(compared), lastOf(verified)
 	return nil
+}
+
+// lastOf returns the run that was found, if one was.
+func lastOf(found []status.Run) *status.Run {
+	if len(found) == 0 {
+		return nil
+	}
+	found[0].End = found[0].End.UTC()
+	return &found[0]
 }
 
 func scanPartition(row pgx.CollectableRow) (p status.Partition, err error) {

@@ -64,22 +64,33 @@ func (s *Service) Operations(ctx context.Context, q OperationQuery) (OperationPa
 func (q OperationQuery) bound() []byte { return fmt.Appendf(nil, "o1|%q|%q", q.Kind, q.State) }
 
 // CancelOperation stops an operation between two of its transactions, and takes
-// back what it did if the caller wants that. Cancelling what is being stopped
-// already changes nothing.
+// back what it did if the caller wants that. Cancelling what is being stopped, or
+// undoing what is being undone, changes nothing. A request that was made before
+// gets the operation as it is now.
 func (s *Service) CancelOperation(ctx context.Context, id uuid.UUID, by By, undo bool) (Operation, error) {
-	inTime, err := s.store.StopOperation(ctx, id, by.Actor, undo)
+	var err error
+	if by.Once, err = by.Once.of("stop", id, undo); err != nil {
+		return Operation{}, err
+	}
+	inTime := false
+	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		earlier, err := tx.Kept(ctx, by)
+		if inTime = earlier != uuid.Nil; err != nil || inTime {
+			return err
+		}
+		if inTime, err = tx.StopOperation(ctx, id, by.Actor, undo); err != nil || !inTime {
+			return err
+		}
+		return tx.KeepOperation(ctx, by, id)
+	})
 	if err != nil {
 		return Operation{}, err
 	}
 	o, err := s.store.Operation(ctx, id)
-	switch {
-	case err != nil:
-		return Operation{}, err
-	case inTime, undo && o.State == Compensating:
-		return o, nil
-	default:
-		return Operation{}, OperationFinished(o.State)
+	if err == nil && !inTime {
+		err = OperationFinished(o.State)
 	}
+	return o, err
 }
 
 // UndoOperation takes back what a clean did. One that is still under way is

@@ -141,13 +141,11 @@ func (s *Service) openCleaning(ctx context.Context, by By, c *Cleaning) (earlier
 	}
 	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		var err error
-		if by.Once != nil {
-			if earlier, err = tx.Repeated(ctx, by); err != nil || earlier != uuid.Nil {
-				return err
-			}
-			if err := tx.KeepOperation(ctx, by, c.ID); err != nil {
-				return err
-			}
+		if earlier, err = tx.Repeated(ctx, by); err != nil || earlier != uuid.Nil {
+			return err
+		}
+		if err := tx.KeepOperation(ctx, by, c.ID); err != nil {
+			return err
 		}
 		times, err := tx.StateTimes(ctx, entities)
 		if err != nil {

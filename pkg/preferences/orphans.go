@@ -90,8 +90,7 @@ func (s *Service) DetectOrphaned(ctx context.Context, q OrphanQuery) (OrphanPage
 		return OrphanPage{}, badHistoryToken("must be the nextPageToken of a page with the same domain")
 	}
 	if w.owner = s.directories[d.EntityType]; w.owner == nil {
-		return OrphanPage{}, fault.New(fault.Unavailable, fault.ReasonOwnerUnavailable,
-			"This deployment does not know whom to ask which entities of type %s exist; PREFS_DIRECTORY_URL tells it.", d.EntityType)
+		return OrphanPage{}, nobodyToAsk()
 	}
 	more, err := w.walk(ctx)
 	if err != nil {

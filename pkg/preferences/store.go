@@ -110,9 +110,6 @@ type Store interface {
 	// Operations reads outlines of operations, newest first, and says whether
 	// there are more behind them.
 	Operations(ctx context.Context, r OperationRange) (found []Operation, more bool, err error)
-	// StopOperation asks for the end of an operation, or for its undo, and says
-	// whether it was in time.
-	StopOperation(ctx context.Context, id uuid.UUID, actor string, undo bool) (bool, error)
 	// HandOver lets go of an operation whose caller does not wait any longer: told
 	// says that it will look after the operation itself.
 	HandOver(ctx context.Context, h Held, told bool) error
@@ -130,13 +127,24 @@ type Tx interface {
 	// StateTimes are the times at which an operator's states of the entities take
 	// effect: now, and after every state that is known.
 	StateTimes(ctx context.Context, entities []Entity) ([]time.Time, error)
-	// Repeated returns the operation of an earlier request with the same key that
-	// succeeded, or whose caller was told not to wait; Nil if there was none. Until
-	// the transaction ends nobody else gets past it with the key. A request that is
-	// still under way is Aborted, one that meant something else is Unprocessable.
+	// Kept returns the operation that an earlier request with the same key was
+	// about; Nil if there was none, or if the request has no key. Until the
+	// transaction ends nobody else gets past it with the key. A request that is still
+	// under way is Aborted, one that meant something else is Unprocessable.
+	Kept(ctx context.Context, by By) (uuid.UUID, error)
+	// Repeated is Kept for a caller who waits for the operation: one that neither
+	// succeeded nor was to be waited for counts as none, and one that goes on as a
+	// request that is under way.
 	Repeated(ctx context.Context, by By) (uuid.UUID, error)
-	// KeepOperation remembers that the request with the key is the operation.
+	// KeepOperation remembers that the request with the key, if it has one, is about
+	// the operation.
 	KeepOperation(ctx context.Context, by By, operation uuid.UUID) error
+	// StopOperation asks for the end of an operation, or for its undo, and says
+	// whether it was in time.
+	StopOperation(ctx context.Context, id uuid.UUID, actor string, undo bool) (inTime bool, err error)
+	// OpenRun inserts an operation of a kind of which one is open at a time, unless
+	// there is one; it returns the one that is open then.
+	OpenRun(ctx context.Context, h Held) (id uuid.UUID, asked RunRequest, err error)
 	// OpenClean inserts an operation; with an owner, it holds the lease.
 	OpenClean(ctx context.Context, c Cleaning) error
 	// NextClean returns the entity that an operation has to deal with now, and

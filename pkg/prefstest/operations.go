@@ -2,7 +2,6 @@ package prefstest
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -39,9 +38,9 @@ func (s *Stage) Cancel(tb testing.TB, id uuid.UUID, undo bool) {
 // Reconcile opens a comparison of all lists with the owner, unless one is open.
 func (s *Stage) Reconcile(tb testing.TB) uuid.UUID {
 	tb.Helper()
-	id, _, err := s.Store.OpenRun(tb.Context(), preferences.KindReconcile, operator.Actor, json.RawMessage("{}"))
+	o, err := s.prefs.BeginRun(tb.Context(), operator, preferences.KindReconcile, preferences.RunRequest{})
 	require.NoError(tb, err)
-	return id
+	return o.ID
 }
 
 // Overdue makes work that begins by the clock due for an hour.

@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -47,11 +48,6 @@ type Store interface {
 	End(ctx context.Context, h preferences.Held, state preferences.OperationState, r Report, cause error) error
 	// SetState is that of preferences.Store.
 	SetState(ctx context.Context, s preferences.State) error
-}
-
-// Request is what a run is asked for.
-type Request struct {
-	DryRun bool `json:"dryRun"` // report, and change nothing
 }
 
 // Findings are what a run knows when it has asked about everything.
@@ -115,6 +111,7 @@ type Options struct {
 	MaxShare     float64              // of what was asked about that may be missing; default 0.05
 	ConfirmAfter time.Duration        // between two sightings; default 10 minutes
 	Observe      func(r Report)       // called with the report of each run; default: nothing
+	Log          *slog.Logger         // of runs that are broken off; default: nowhere
 }
 
 // page is how many entities are looked at in one step.
@@ -135,6 +132,9 @@ func New(o Options) *Reconciler {
 	if o.Observe == nil {
 		o.Observe = func(Report) {}
 	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Reconciler{o}
 }
 
@@ -142,7 +142,7 @@ func New(o Options) *Reconciler {
 type run struct {
 	*Reconciler
 	held    preferences.Held
-	request Request
+	request preferences.RunRequest
 	f       Findings
 	stopped bool
 }
@@ -169,6 +169,8 @@ func (c *Reconciler) Run(ctx context.Context, h preferences.Held, progressed fun
 		return c.end(ctx, h, preferences.Cancelled, r.f.Report, nil)
 	case fault.ReasonOf(err) == fault.ReasonOwnerUnavailable, fault.ReasonOf(err) == ReasonTooManyMissing:
 		r.f.Report.Exception = string(fault.ReasonOf(err))
+		c.Log.WarnContext(ctx, "comparison with the owner was broken off, nothing was done", slog.String("operation", h.ID.String()),
+			slog.String("reason", r.f.Report.Exception), slog.Int64("processed", r.f.Report.Processed), slog.Any("error", err))
 		return c.end(ctx, h, preferences.Failed, r.f.Report, err)
 	case err != nil:
 		return err

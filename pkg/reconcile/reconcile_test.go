@@ -1,13 +1,16 @@
 package reconcile_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +53,10 @@ type house struct {
 	admin *sql.DB
 	rec   *reconcile.Reconciler
 	seen  []reconcile.Report
+	log   bytes.Buffer
 }
+
+var tester = preferences.By{Actor: "tester"}
 
 // soon makes two sightings in a row enough.
 const soon = time.Nanosecond
@@ -67,7 +73,7 @@ func open(t *testing.T, owner reconcile.Directory, confirmAfter time.Duration) *
 	h := &house{store: store, prefs: preferences.New(preferences.Options{Store: store, Announcer: announcer}), admin: admin}
 	h.rec = reconcile.New(reconcile.Options{
 		Store: store, Directories: map[string]reconcile.Directory{"account": owner}, ConfirmAfter: confirmAfter,
-		Observe: func(r reconcile.Report) { h.seen = append(h.seen, r) },
+		Observe: func(r reconcile.Report) { h.seen = append(h.seen, r) }, Log: slog.New(slog.NewTextHandler(&h.log, nil)),
 	})
 	t.Cleanup(func() {
 		require.NoError(t, store.Snapshot(context.WithoutCancel(t.Context()), func(src verify.Source) error {
@@ -118,15 +124,16 @@ func (h *house) turn(t *testing.T, request string) (preferences.Operation, recon
 // compare runs a reconciliation to its end, and none of what it has opened.
 func (h *house) compare(t *testing.T, request string) (preferences.Operation, reconcile.Report) {
 	t.Helper()
-	id, fresh, err := h.store.OpenRun(t.Context(), preferences.KindReconcile, "tester", json.RawMessage(request))
+	var asked preferences.RunRequest
+	require.NoError(t, json.Unmarshal([]byte(request), &asked))
+	o, err := h.prefs.BeginRun(t.Context(), tester, preferences.KindReconcile, asked)
 	require.NoError(t, err)
-	require.True(t, fresh)
 	held, found, err := h.store.Claim(t.Context(), "here", time.Minute, preferences.KindReconcile)
 	require.NoError(t, err)
 	require.True(t, found)
-	require.Equal(t, id, held.ID)
+	require.Equal(t, o.ID, held.ID)
 	require.NoError(t, h.rec.Run(t.Context(), held, func() {}))
-	return h.outcome(t, id)
+	return h.outcome(t, o.ID)
 }
 
 func (h *house) clean(t *testing.T) {
@@ -260,6 +267,8 @@ func TestNothingIsRemovedOnTheWordOfAnOwnerThatIsNotWell(t *testing.T) {
 				require.Equal(t, fault.ReasonOwnerUnavailable, op.Failure.Reason)
 				require.Equal(t, "OWNER_UNAVAILABLE", r.Exception)
 			}
+			require.Equal(t, 2, strings.Count(h.log.String(), "level=WARN"), "an operator reads of each")
+			require.Contains(t, h.log.String(), "reason=OWNER_UNAVAILABLE")
 			require.Equal(t, []string{"a1", "a2", "a3"}, h.shown(t, "u"))
 			require.Equal(t, 1, h.count(t, "select count(*) from orphan_sightings where sightings = 1"))
 			require.Zero(t, h.count(t, "select count(*) from deleted_entities"))
@@ -344,7 +353,7 @@ func TestARunThatIsCancelledSettlesNothing(t *testing.T) {
 	o.asked = func() {
 		var id uuid.UUID
 		require.NoError(t, h.admin.QueryRowContext(t.Context(), "select id from operations where state = 'running'").Scan(&id))
-		_, err := h.store.StopOperation(t.Context(), id, "admin", false)
+		_, err := h.prefs.CancelOperation(t.Context(), id, tester, false)
 		require.NoError(t, err)
 	}
 	op, _ := h.turn(t, `{}`)

@@ -1,12 +1,14 @@
 package reconcile_test
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
@@ -32,13 +34,22 @@ func TestWhatIsBeingCleanedIsNotCleanedAgain(t *testing.T) {
 func TestOneRunAtATime(t *testing.T) {
 	t.Parallel()
 	h := open(t, &owner{}, soon)
-	first, fresh, err := h.store.OpenRun(t.Context(), preferences.KindReconcile, "a", json.RawMessage(`{}`))
+	var ids [8]uuid.UUID
+	var all errgroup.Group
+	for i := range ids {
+		all.Go(func() error {
+			o, err := h.prefs.BeginRun(t.Context(), tester, preferences.KindReconcile, preferences.RunRequest{})
+			ids[i] = o.ID
+			return err
+		})
+	}
+	require.NoError(t, all.Wait())
+	require.Len(t, slices.Compact(ids[:]), 1, "whoever comes second gets the run of the first")
+	_, err := h.prefs.BeginRun(t.Context(), tester, preferences.KindReconcile, preferences.RunRequest{DryRun: true})
+	require.Equal(t, fault.ReasonAlreadyExists, fault.ReasonOf(err), "a run that changes things is no dry one")
+	o, err := h.prefs.BeginRun(t.Context(), tester, preferences.KindVerify, preferences.RunRequest{})
 	require.NoError(t, err)
-	require.True(t, fresh)
-	second, fresh, err := h.store.OpenRun(t.Context(), preferences.KindReconcile, "b", json.RawMessage(`{}`))
-	require.NoError(t, err)
-	require.False(t, fresh)
-	require.Equal(t, first, second)
+	require.NotEqual(t, ids[0], o.ID, "runs of two kinds are not in each other's way")
 }
 
 func TestWhoeverLostARunSettlesNothing(t *testing.T) {
@@ -46,7 +57,7 @@ func TestWhoeverLostARunSettlesNothing(t *testing.T) {
 	o := &owner{misses: []string{"a2"}}
 	h := open(t, o, soon)
 	h.save(t, "u", "a1", "a2")
-	_, _, err := h.store.OpenRun(t.Context(), preferences.KindReconcile, "a", json.RawMessage(`{}`))
+	_, err := h.prefs.BeginRun(t.Context(), tester, preferences.KindReconcile, preferences.RunRequest{})
 	require.NoError(t, err)
 	held, _, err := h.store.Claim(t.Context(), "here", time.Minute, preferences.KindReconcile)
 	require.NoError(t, err)

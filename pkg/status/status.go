@@ -28,6 +28,7 @@ type Status struct {
 	DeadLetters    DeadLetters
 	Partitions     []Partition
 	Reconciliation *Run // the last one that has ended; nil: there was none
+	Verification   *Run // likewise
 }
 
 // Open counts the operations that go on.

@@ -26,7 +26,7 @@ type Store interface {
 
 // Quality is the result of a run: what it looked at, and what is wrong with it.
 type Quality struct {
-	Sound      bool       `json:"sound"` // nothing is wrong
+	Sound      bool       `json:"sound"` // everything was looked at, and nothing is wrong
 	Lists      int        `json:"lists"`
 	Items      int        `json:"items"`
 	Changes    int        `json:"changes"`
@@ -80,6 +80,13 @@ func quality(r Report) Quality {
 	return q
 }
 
+// unfinished sums up what was seen before a look was broken off.
+func unfinished(r Report) Quality {
+	q := quality(r)
+	q.Sound = false
+	return q
+}
+
 // byNumber sorts I2 before I10.
 func byNumber(a, b string) int {
 	if len(a) != len(b) {
@@ -123,7 +130,7 @@ func (c *Runs) Run(ctx context.Context, h preferences.Held, progressed func()) e
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, errCancelled):
-		return c.Store.EndVerify(ctx, h, preferences.Cancelled, quality(report), nil)
+		return c.Store.EndVerify(ctx, h, preferences.Cancelled, unfinished(report), nil)
 	case err != nil:
 		return err
 	}
@@ -148,7 +155,7 @@ func (c *Runs) saved(ctx context.Context, h preferences.Held, lists int64) error
 
 // GiveUp implements operations.Work.
 func (c *Runs) GiveUp(ctx context.Context, h preferences.Held, cause error) (ended bool, err error) {
-	return true, c.Store.EndVerify(ctx, h, preferences.Failed, quality(Report{}), fmt.Errorf("look at the database: %w", cause))
+	return true, c.Store.EndVerify(ctx, h, preferences.Failed, unfinished(Report{}), fmt.Errorf("look at the database: %w", cause))
 }
 
 // counted says every now and then how many lists were read.

@@ -69,14 +69,13 @@ func TestALookAtTheWholeDatabaseTellsWhatIsBroken(t *testing.T) {
 	runs := &verify.Runs{Store: w.store}
 	look := func() (q verify.Quality) {
 		t.Helper()
-		id, fresh, err := w.store.OpenRun(t.Context(), preferences.KindVerify, "tester", json.RawMessage(`{}`))
-		require.NoError(t, err)
-		require.True(t, fresh)
+		var begun operation
+		w.system().send(http.MethodPost, "/operations:verify", "").is(http.StatusAccepted).into(&begun)
 		held, found, err := w.store.Claim(t.Context(), "here", time.Minute, preferences.KindVerify)
 		require.NoError(t, err)
 		require.True(t, found)
 		require.NoError(t, runs.Run(t.Context(), held, func() {}))
-		o := w.operation(operation{Name: "operations/" + id.String()})
+		o := w.operation(begun)
 		require.Equal(t, "succeeded", o.Metadata.State)
 		require.NoError(t, json.Unmarshal(o.Response, &q))
 		return q
@@ -102,11 +101,11 @@ func TestALookAtTheWholeDatabaseTellsWhatIsBroken(t *testing.T) {
 	_, err = w.db.ExecContext(t.Context(), "update preferences set position = position - 2 where entity_id = 'b'")
 	require.NoError(t, err)
 
-	id, _, err := w.store.OpenRun(t.Context(), preferences.KindVerify, "tester", json.RawMessage(`{}`))
-	require.NoError(t, err)
-	w.system().send(http.MethodPost, "/operations/"+id.String()+"/cancel", "").is(http.StatusAccepted)
+	var begun operation
+	w.system().send(http.MethodPost, "/operations:verify", "").is(http.StatusAccepted).into(&begun)
+	w.system().send(http.MethodPost, begun.path()+"/cancel", "").is(http.StatusAccepted)
 	held, _, err := w.store.Claim(t.Context(), "here", time.Minute, preferences.KindVerify)
 	require.NoError(t, err)
 	require.NoError(t, runs.Run(t.Context(), held, func() {}))
-	require.Equal(t, "cancelled", w.operation(operation{Name: "operations/" + id.String()}).Metadata.State)
+	require.Equal(t, "cancelled", w.operation(begun).Metadata.State)
 }

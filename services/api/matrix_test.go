@@ -43,6 +43,8 @@ var samples = map[string]sample{
 	"HEAD /preferences:detectOrphaned":    {target: detectPath, status: http.StatusOK},
 	"GET /operations":                     {target: "/operations", status: http.StatusOK},
 	"HEAD /operations":                    {target: "/operations", status: http.StatusOK},
+	"POST /operations:reconcile":          {target: "/operations:reconcile?dryRun=false", status: http.StatusAccepted},
+	"POST /operations:verify":             {target: "/operations:verify", status: http.StatusAccepted},
 	"GET /operations/:id":                 {target: "/operations/OPN", status: http.StatusOK},
 	"HEAD /operations/:id":                {target: "/operations/OPN", status: http.StatusOK},
 	"POST /operations/:id/cancel":         {target: "/operations/OPN/cancel", status: http.StatusAccepted},

@@ -138,7 +138,9 @@ func (s *server) stopOperation(c echo.Context, undo bool) error {
 	if err != nil {
 		return err
 	}
-	o, err := s.prefs.CancelOperation(c.Request().Context(), id, byOf(c), undo)
+	by := byOf(c)
+	by.Once = onceOf(c, nil)
+	o, err := s.prefs.CancelOperation(c.Request().Context(), id, by, undo)
 	if err != nil {
 		return err
 	}

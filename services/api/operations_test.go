@@ -194,6 +194,8 @@ func TestRequestsAboutOperationsHaveTheLimitsOfAll(t *testing.T) {
 			{http.MethodHead, "/operations/" + id},
 			{http.MethodPost, "/operations/" + id + "/cancel"},
 			{http.MethodPost, "/operations/" + id + "/undo"},
+			{http.MethodPost, "/operations:reconcile"},
+			{http.MethodPost, "/operations:verify"},
 			{http.MethodGet, "/status"},
 			{http.MethodHead, "/status"},
 			{http.MethodGet, "/preferences:detectOrphaned"},

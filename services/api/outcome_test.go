@@ -70,6 +70,13 @@ func TestAnOutcomeThatIsNotKnownIsSaid(t *testing.T) {
 			require.Equal(t, summary{Updated: 2, Total: 2}, *l.Summary)
 			require.Equal(t, l.ETag, alice.read().ETag)
 			require.Equal(t, 2, alice.events())
+
+			o := w.async("nobody-lists-it")
+			wire.Cut(pgtest.Cut{Mark: "\x00keep\x00", Before: before})
+			w.system().send(http.MethodPost, o.path()+"/cancel", "", keyHeader, "stop").fails(http.StatusServiceUnavailable, "OUTCOME_UNKNOWN")
+			require.True(t, wire.Fired())
+			require.Equal(t, !before, w.operation(o).Metadata.CancelRequested)
+			require.True(t, w.system().call(o.path()+"/cancel", keyHeader, "stop").Metadata.CancelRequested)
 		})
 	}
 }

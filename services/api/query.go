@@ -34,6 +34,7 @@ const (
 	paramKind       = "kind"
 	paramState      = "state"
 	paramUndo       = "undo"
+	paramDryRun     = "dryRun"
 
 	paramValidateOnly = "validateOnly"
 )

@@ -100,6 +100,8 @@ func (s *server) ofOperators() []Route {
 		bulk   = `/preferences\:bulkCleanOrphaned`
 		detect = `/preferences\:detectOrphaned`
 		works  = `/operations`
+		match  = `/operations\:reconcile`
+		verify = `/operations\:verify`
 		work   = `/operations/:id`
 		cancel = `/operations/:id/cancel`
 		undo   = `/operations/:id/undo`
@@ -111,6 +113,7 @@ func (s *server) ofOperators() []Route {
 		calls = []string{paramKind, paramState, paramPageSize, paramPageToken}
 		lost  = []string{paramDomain, paramPageToken}
 		taken = []string{paramUndo}
+		dry   = []string{paramDryRun}
 		trial = []string{paramValidateOnly}
 		body  = []string{middleware.TypeJSON}
 	)
@@ -121,6 +124,8 @@ func (s *server) ofOperators() []Route {
 		{Method: http.MethodHead, Path: detect, Audience: System, Query: lost, Within: longest, handle: s.detectOrphaned},
 		{Method: http.MethodGet, Path: works, Audience: System, Query: calls, handle: s.operations},
 		{Method: http.MethodHead, Path: works, Audience: System, Query: calls, handle: s.operations},
+		{Method: http.MethodPost, Path: match, Audience: System, Query: dry, handle: s.reconcile},
+		{Method: http.MethodPost, Path: verify, Audience: System, handle: s.verify},
 		{Method: http.MethodGet, Path: work, Audience: System, handle: s.operation},
 		{Method: http.MethodHead, Path: work, Audience: System, handle: s.operation},
 		{Method: http.MethodPost, Path: cancel, Audience: System, Query: taken, handle: s.cancelOperation},

@@ -29,7 +29,8 @@ type statusJSON struct {
 	DeadLetters    deadLettersJSON    `json:"deadLetters"`
 	Consumption    status.Consumption `json:"consumption"`
 	Consumers      []consumerJSON     `json:"consumers"`
-	Reconciliation reconciliationJSON `json:"reconciliation"`
+	Reconciliation runsJSON           `json:"reconciliation"`
+	Verification   runsJSON           `json:"verification"`
 }
 
 type outboxJSON struct {
@@ -80,7 +81,8 @@ type consumerJSON struct {
 	Stale     bool      `json:"stale"`
 }
 
-type reconciliationJSON struct {
+// runsJSON is work that looks at everything, again and again.
+type runsJSON struct {
 	LastReport *lastRunJSON `json:"lastReport"`
 }
 
@@ -105,7 +107,8 @@ func statusOf(s status.Status) statusJSON {
 		DeadLetters:    deadLettersJSON{s.DeadLetters.Count, make([]deadLetterJSON, len(s.DeadLetters.Recent))},
 		Consumption:    s.Consumption(),
 		Consumers:      make([]consumerJSON, len(s.Partitions)),
-		Reconciliation: reconciliationJSON{lastRunOf(s.Reconciliation)},
+		Reconciliation: runsJSON{lastRunOf(s.Reconciliation)},
+		Verification:   runsJSON{lastRunOf(s.Verification)},
 	}
 	for i, l := range s.DeadLetters.Recent {
 		out.DeadLetters.Recent[i] = deadLetterJSON(l)

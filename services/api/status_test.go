@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ type standing struct {
 		AgeSeconds          float64
 		Stale               bool
 	}
-	Reconciliation struct {
+	Reconciliation, Verification struct {
 		LastReport *struct {
 			Operation, State string
 			Summary          map[string]any
@@ -137,8 +136,7 @@ func TestStatusTellsOldWordsOfConsumersFromNewOnes(t *testing.T) {
 
 func TestStatusTellsTheLastReconciliation(t *testing.T) {
 	w := begin(t)
-	_, _, err := w.store.OpenRun(t.Context(), preferences.KindReconcile, "tester", json.RawMessage(`{}`))
-	require.NoError(t, err)
+	w.system().send(http.MethodPost, "/operations:reconcile", "").is(http.StatusAccepted)
 	require.Nil(t, w.standing().Reconciliation.LastReport, "it goes on")
 	held, found, err := w.store.Claim(t.Context(), "here", time.Minute, preferences.KindReconcile)
 	require.NoError(t, err)
@@ -159,12 +157,12 @@ func TestAReconciliationSaysWhatItFound(t *testing.T) {
 	w := begin(t)
 	show := func(report reconcile.Report, state preferences.OperationState, cause error) operation {
 		t.Helper()
-		id, _, err := w.store.OpenRun(t.Context(), preferences.KindReconcile, "tester", json.RawMessage(`{}`))
-		require.NoError(t, err)
+		var begun operation
+		w.system().send(http.MethodPost, "/operations:reconcile", "").is(http.StatusAccepted).into(&begun)
 		held, _, err := w.store.Claim(t.Context(), "here", time.Minute, preferences.KindReconcile)
 		require.NoError(t, err)
 		require.NoError(t, w.store.End(t.Context(), held, state, report, cause))
-		return w.operation(operation{Name: "operations/" + id.String()})
+		return w.operation(begun)
 	}
 	done := show(reconcile.Report{
 		Processed: 3, Found: 1, Reconciled: 1, Lifted: 1, Entities: []reconcile.Item{{EntityType: "account", EntityID: "a", Action: reconcile.Lifted}},

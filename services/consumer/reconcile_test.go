@@ -34,7 +34,7 @@ func TestEveryLiftedEntityIsCounted(t *testing.T) {
 		select 'account', 'acc-' || n, true, now() - interval '1 day', 'operation:test', now() from generate_series(1, 1100) n`)
 	require.NoError(t, err)
 	c := launch(t, url, broker.Addrs(), "--directory-url="+owner.URL+"/accounts", "--reconcile-max-share=1", "--reconcile-schedule=")
-	_, _, err = h.store.OpenRun(t.Context(), preferences.KindReconcile, "tester", json.RawMessage(`{}`))
+	_, err = h.prefs.BeginRun(t.Context(), preferences.By{Actor: "tester"}, preferences.KindReconcile, preferences.RunRequest{})
 	require.NoError(t, err)
 	h.await(t, "select count(*) from operations where state = 'succeeded'")
 	require.Zero(t, h.count(t, "select count(*) from deleted_entities where deleted"))
@@ -54,7 +54,7 @@ func TestWhatALookAtTheDatabaseFindsIsCounted(t *testing.T) {
 	_, err := h.admin.ExecContext(t.Context(), "update preferences set position = 9 where entity_id = 'a'")
 	require.NoError(t, err)
 	c := launch(t, url, broker.Addrs())
-	_, _, err = h.store.OpenRun(t.Context(), preferences.KindVerify, "tester", json.RawMessage(`{}`))
+	_, err = h.prefs.BeginRun(t.Context(), preferences.By{Actor: "tester"}, preferences.KindVerify, preferences.RunRequest{})
 	require.NoError(t, err)
 	h.await(t, "select count(*) from operations where kind = 'verify' and state = 'succeeded' and not (result->>'sound')::boolean")
 	eventually(t, "it is counted", func() bool {

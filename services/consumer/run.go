@@ -208,7 +208,7 @@ func (p *process) reconciling(ctx context.Context, store *postgres.Store, poke f
 	}
 	out.work = reconcile.New(reconcile.Options{
 		Store: store, Directories: map[string]reconcile.Directory{p.domains.All()[0].EntityType: client},
-		MaxShare: p.cfg.Reconcile.MaxShare, ConfirmAfter: p.cfg.Reconcile.ConfirmAfter, Observe: shown.ran,
+		MaxShare: p.cfg.Reconcile.MaxShare, ConfirmAfter: p.cfg.Reconcile.ConfirmAfter, Observe: shown.ran, Log: p.log,
 	})
 	out.parts = append(out.parts, func(ctx context.Context) error {
 		<-ctx.Done()

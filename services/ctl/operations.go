@@ -38,7 +38,7 @@ func (d database) service(ctx context.Context, fn func(*preferences.Service) err
 
 type operationsLs struct {
 	database
-	Kind  string `name:"kind" env:"-" enum:"cleanEntity,bulkClean,reconcile," default:"" help:"Only operations of this kind: cleanEntity, bulkClean or reconcile."`
+	Kind  string `name:"kind" env:"-" enum:"cleanEntity,bulkClean,reconcile,verify," default:"" help:"Only operations of this kind: cleanEntity, bulkClean, reconcile or verify."`
 	State string `name:"state" env:"-" enum:"pending,running,succeeded,failed,cancelled,compensating,compensated," default:"" help:"Only operations in this state."`
 	Limit int    `name:"limit" env:"-" default:"50" help:"At most so many."`
 }

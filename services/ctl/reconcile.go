@@ -2,14 +2,11 @@ package ctl
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
-	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
 	"github.com/prefsd/prefsd/pkg/reconcile"
 )
@@ -22,43 +19,27 @@ type reconcileCommand struct {
 
 // Run begins a comparison of lists with their owner, or joins the one that is
 // under way, and waits for its end. A consumer that knows the owner does the work.
-func (c *reconcileCommand) Run(ctx context.Context, out *output) (err error) {
-	if err := c.with(func(db *sql.DB) error { return migrated(ctx, db) }); err != nil {
-		return err
-	}
-	store, err := postgres.Open(postgres.Config{URL: c.URL.Reveal(), MaxConns: 1})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	request, err := json.Marshal(reconcile.Request{DryRun: c.DryRun})
-	if err != nil {
-		return fmt.Errorf("encode request: %w", err)
-	}
-	id, fresh, err := store.OpenRun(ctx, preferences.KindReconcile, "prefsctl", request)
-	if err != nil {
-		return err
-	}
-	if !fresh && c.DryRun {
-		return fmt.Errorf("operations/%s is under way, and may be none that changes nothing: try again when it has ended", id)
-	}
-	bar := out.progress("entities asked about", 0)
-	for {
-		o, err := store.Operation(ctx, id)
+func (c *reconcileCommand) Run(ctx context.Context, out *output) error {
+	return c.service(ctx, func(s *preferences.Service) error {
+		o, err := s.BeginRun(ctx, preferences.By{Actor: "prefsctl"}, preferences.KindReconcile, preferences.RunRequest{DryRun: c.DryRun})
 		if err != nil {
 			return err
 		}
-		if o.State.Ended() {
-			bar.end(int(o.Progress.Done))
-			return showRun(out, o)
+		bar := out.progress("entities asked about", 0)
+		for !o.State.Ended() {
+			bar.at(int(o.Progress.Done))
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("operations/%s goes on without being watched: %w", o.ID, ctx.Err())
+			case <-time.After(c.Every):
+			}
+			if o, err = s.Operation(ctx, o.ID); err != nil {
+				return err
+			}
 		}
-		bar.at(int(o.Progress.Done))
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("operations/%s goes on without being watched: %w", id, ctx.Err())
-		case <-time.After(c.Every):
-		}
-	}
+		bar.end(int(o.Progress.Done))
+		return showRun(out, o)
+	})
 }
 
 type runJSON struct {

@@ -18,6 +18,21 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for InfoName.
+const (
+	Prefsd InfoName = "prefsd"
+)
+
+// Valid indicates whether the value is a known member of the InfoName enum.
+func (e InfoName) Valid() bool {
+	switch e {
+	case Prefsd:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListChangedType.
 const (
 	ListChangedTypeListChanged ListChangedType = "listChanged"
@@ -666,6 +681,68 @@ type History struct {
 	NextPageToken *string `json:"nextPageToken"`
 }
 
+// Info What a deployment is and allows.
+type Info struct {
+	// Capabilities What a client may rely on.
+	Capabilities []string `json:"capabilities"`
+	Domains      []struct {
+		EntityType EntityType `json:"entityType"`
+		Name       string     `json:"name"`
+	} `json:"domains"`
+
+	// DomainsVersion Changes with the configuration of the domains.
+	DomainsVersion string `json:"domainsVersion"`
+	Limits         struct {
+		AttributesBytes         int `json:"attributesBytes"`
+		AttributesDepth         int `json:"attributesDepth"`
+		AttributesKeyCharacters int `json:"attributesKeyCharacters"`
+		AttributesKeys          int `json:"attributesKeys"`
+
+		// AwaitedEntities Entities that a bulk clean cleans while its caller waits; more of them are an operation.
+		AwaitedEntities    int `json:"awaitedEntities"`
+		BodyBytes          int `json:"bodyBytes"`
+		DomainCharacters   int `json:"domainCharacters"`
+		EntityIDCharacters int `json:"entityIdCharacters"`
+		FilterComparisons  int `json:"filterComparisons"`
+		HeaderBytes        int `json:"headerBytes"`
+		HistoryPageSize    int `json:"historyPageSize"`
+
+		// IdempotencyHours How long the answer to a write with an `Idempotency-Key` is kept.
+		IdempotencyHours         int `json:"idempotencyHours"`
+		IdempotencyKeyCharacters int `json:"idempotencyKeyCharacters"`
+
+		// Items Of a list, a batch and a bulk clean.
+		Items               int `json:"items"`
+		ListAttributesBytes int `json:"listAttributesBytes"`
+		PageSize            int `json:"pageSize"`
+
+		// RequestsAtWork Requests of all callers that one process works on at the same time; 0 sets no limit.
+		RequestsAtWork int `json:"requestsAtWork"`
+
+		// RequestsOfServices The same for each service.
+		RequestsOfServices string `json:"requestsOfServices"`
+
+		// RequestsOfServicesAtOnce The same for each service.
+		RequestsOfServicesAtOnce int `json:"requestsOfServicesAtOnce"`
+
+		// RequestsOfUsers Requests of each user in a time, such as 6000/1m0s; or off.
+		RequestsOfUsers string `json:"requestsOfUsers"`
+
+		// RequestsOfUsersAtOnce Requests of each user that may be in hand at the same time; 0 sets no limit.
+		RequestsOfUsersAtOnce int `json:"requestsOfUsersAtOnce"`
+		SyncVersions          int `json:"syncVersions"`
+		URLBytes              int `json:"urlBytes"`
+		UserIDBytes           int `json:"userIdBytes"`
+	} `json:"limits"`
+	Name InfoName `json:"name"`
+
+	// Version Of the program.
+	Version string `json:"version"`
+}
+
+// InfoName defines model for Info.Name.
+type InfoName string
+
 // List defines model for List.
 type List struct {
 	// Etag A strong entity tag, without quotes.
@@ -1296,7 +1373,21 @@ type Status struct {
 	} `json:"relay"`
 
 	// Time The database's time.
-	Time time.Time `json:"time"`
+	Time         time.Time `json:"time"`
+	Verification struct {
+		// LastReport The last look at the whole database that has ended; null if there was none.
+		LastReport *struct {
+			EndTime time.Time `json:"endTime"`
+
+			// Operation It tells which promises are broken.
+			Operation string `json:"operation"`
+
+			// State `pending` and `running` go on; `succeeded`, `failed` and `cancelled` are ends;
+			// `compensating` is being undone, `compensated` has been.
+			State   OperationState `json:"state"`
+			Summary VerifySummary  `json:"summary"`
+		} `json:"lastReport"`
+	} `json:"verification"`
 }
 
 // StatusConsumption `current`: what is said of every partition is of this moment; `stale`: at least
@@ -1371,7 +1462,19 @@ type VerifyReport struct {
 	Items int `json:"items"`
 	Lists int `json:"lists"`
 
-	// Sound Nothing is wrong.
+	// Sound Everything was looked at, and nothing is wrong.
+	Sound      bool `json:"sound"`
+	Violations int  `json:"violations"`
+}
+
+// VerifySummary defines model for VerifySummary.
+type VerifySummary struct {
+	Changes int `json:"changes"`
+	Cleans  int `json:"cleans"`
+	Items   int `json:"items"`
+	Lists   int `json:"lists"`
+
+	// Sound Everything was looked at, and nothing is wrong.
 	Sound      bool `json:"sound"`
 	Violations int  `json:"violations"`
 }
@@ -1535,6 +1638,12 @@ type RateLimitedApplicationJSON = Error
 // RateLimitedApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
 type RateLimitedApplicationProblemPlusJSON = Problem
 
+// RunUnderWayApplicationJSON defines model for RunUnderWay.
+type RunUnderWayApplicationJSON = Error
+
+// RunUnderWayApplicationProblemPlusJSON An error after RFC 9457, for callers who accept `application/problem+json`.
+type RunUnderWayApplicationProblemPlusJSON = Problem
+
 // SyncTokenExpiredApplicationJSON defines model for SyncTokenExpired.
 type SyncTokenExpiredApplicationJSON = Error
 
@@ -1616,19 +1725,14 @@ type ListAuditEventsParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
-// ListOperationsParams defines parameters for ListOperations.
-type ListOperationsParams struct {
-	// Kind Only operations of this kind.
-	Kind *OperationKind `form:"kind,omitempty" json:"kind,omitempty"`
+// GetInfoParams defines parameters for GetInfo.
+type GetInfoParams struct {
+	// IfNoneMatch Tags of states that the caller does not want, by RFC 9110, compared weakly. Empty means absent.
+	IfNoneMatch *IfNoneMatch `json:"If-None-Match,omitempty"`
 
-	// State Only operations in this state.
-	State *OperationState `form:"state,omitempty" json:"state,omitempty"`
-
-	// PageSize Entries on a page at most; 0 means the default, more than 200 means 200. It may change from page to page.
-	PageSize *HistorySize `form:"pageSize,omitempty" json:"pageSize,omitempty"`
-
-	// PageToken The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same.
-	PageToken *HistoryToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
+	// IfMatch Tags of states that the caller knows, by RFC 9110: compared strongly; `*` is any
+	// state. A tag without quotes, as bodies have it, is taken too. Empty means absent.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 
 	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
 	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
@@ -1637,8 +1741,8 @@ type ListOperationsParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
-// HeadOperationsParams defines parameters for HeadOperations.
-type HeadOperationsParams struct {
+// ListOperationsParams defines parameters for ListOperations.
+type ListOperationsParams struct {
 	// Kind Only operations of this kind.
 	Kind *OperationKind `form:"kind,omitempty" json:"kind,omitempty"`
 
@@ -1667,19 +1771,15 @@ type GetOperationParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
-// HeadOperationParams defines parameters for HeadOperation.
-type HeadOperationParams struct {
-	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
-	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
-
-	// Traceparent W3C trace context. It travels with the events that the request causes.
-	Traceparent *Traceparent `json:"traceparent,omitempty"`
-}
-
 // CancelOperationParams defines parameters for CancelOperation.
 type CancelOperationParams struct {
 	// Undo Take back what was done as well, as `/undo` does.
 	Undo *bool `form:"undo,omitempty" json:"undo,omitempty"`
+
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 
 	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
 	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
@@ -1690,6 +1790,42 @@ type CancelOperationParams struct {
 
 // UndoOperationParams defines parameters for UndoOperation.
 type UndoOperationParams struct {
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// BeginReconciliationParams defines parameters for BeginReconciliation.
+type BeginReconciliationParams struct {
+	// DryRun Report, and change nothing.
+	DryRun *bool `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
+	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
+	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
+
+	// Traceparent W3C trace context. It travels with the events that the request causes.
+	Traceparent *Traceparent `json:"traceparent,omitempty"`
+}
+
+// BeginVerificationParams defines parameters for BeginVerification.
+type BeginVerificationParams struct {
+	// IdempotencyKey Makes the write happen once, however often it is sent within 24 hours: a string
+	// of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+	// without them, which means the same.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+
 	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
 	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
 
@@ -2026,21 +2162,6 @@ type DetectOrphanedPreferencesParams struct {
 	Traceparent *Traceparent `json:"traceparent,omitempty"`
 }
 
-// HeadOrphanedPreferencesParams defines parameters for HeadOrphanedPreferences.
-type HeadOrphanedPreferencesParams struct {
-	// Domain Which list.
-	Domain Domain `form:"domain" json:"domain"`
-
-	// PageToken The `nextPageToken` of the page before. All other parameters but `pageSize` must be the same.
-	PageToken *HistoryToken `form:"pageToken,omitempty" json:"pageToken,omitempty"`
-
-	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
-	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
-
-	// Traceparent W3C trace context. It travels with the events that the request causes.
-	Traceparent *Traceparent `json:"traceparent,omitempty"`
-}
-
 // ListPreferenceHistoryParams defines parameters for ListPreferenceHistory.
 type ListPreferenceHistoryParams struct {
 	// Domain Which list.
@@ -2088,15 +2209,6 @@ type RestorePreferencesParams struct {
 
 // GetStatusParams defines parameters for GetStatus.
 type GetStatusParams struct {
-	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
-	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
-
-	// Traceparent W3C trace context. It travels with the events that the request causes.
-	Traceparent *Traceparent `json:"traceparent,omitempty"`
-}
-
-// HeadStatusParams defines parameters for HeadStatus.
-type HeadStatusParams struct {
 	// XRequestID Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced.
 	XRequestID *RequestID `json:"X-Request-Id,omitempty"`
 
@@ -2482,6 +2594,11 @@ type ClientInterface interface {
 	// Corresponds with GET /auditEvents (the `ListAuditEvents` operationId).
 	ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetInfo Read what this deployment is and allows
+	//
+	// Corresponds with GET /info (the `GetInfo` operationId).
+	GetInfo(ctx context.Context, params *GetInfoParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListOperations List operations, newest first
 	//
 	// Needs the scope `preferences.system` or `preferences.admin`. Each clean is an
@@ -2490,11 +2607,6 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /operations (the `ListOperations` operationId).
 	ListOperations(ctx context.Context, params *ListOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// HeadOperations Like GET, without a body
-	//
-	// Corresponds with HEAD /operations (the `HeadOperations` operationId).
-	HeadOperations(ctx context.Context, params *HeadOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetOperation See how far an operation is
 	//
@@ -2505,11 +2617,6 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /operations/{id} (the `GetOperation` operationId).
 	GetOperation(ctx context.Context, id string, params *GetOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// HeadOperation Like GET, without a body
-	//
-	// Corresponds with HEAD /operations/{id} (the `HeadOperation` operationId).
-	HeadOperation(ctx context.Context, id string, params *HeadOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelOperation Stop an operation
 	//
@@ -2533,6 +2640,28 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /operations/{id}/undo (the `UndoOperation` operationId).
 	UndoOperation(ctx context.Context, id string, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BeginReconciliation Compare the lists with their owners now
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. Asks the owners which
+	// of the entities in lists they have. What an owner does not have in two runs, some
+	// time apart, leaves every list; what counts as deleted here and an owner has, does
+	// so no more. The report is the operation's `response`. One comparison goes on at a
+	// time: a call during one that was asked for the same is answered with that one.
+	// Where this deployment has nobody to ask, the answer is 503 `OWNER_UNAVAILABLE`.
+	//
+	// Corresponds with POST /operations:reconcile (the `BeginReconciliation` operationId).
+	BeginReconciliation(ctx context.Context, params *BeginReconciliationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BeginVerification Look at the whole database now
+	//
+	// Needs the scope `preferences.system` or `preferences.admin`. Checks everything that
+	// the database holds against what must always be true, and changes nothing. The
+	// report is the operation's `response`, and its outline stands in `/status`. One look
+	// goes on at a time: a call during one is answered with that one.
+	//
+	// Corresponds with POST /operations:verify (the `BeginVerification` operationId).
+	BeginVerification(ctx context.Context, params *BeginVerificationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPreferences Read a list, or a page of it
 	//
@@ -2774,11 +2903,6 @@ type ClientInterface interface {
 	// Corresponds with GET /preferences:detectOrphaned (the `DetectOrphanedPreferences` operationId).
 	DetectOrphanedPreferences(ctx context.Context, params *DetectOrphanedPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// HeadOrphanedPreferences Like GET, without a body
-	//
-	// Corresponds with HEAD /preferences:detectOrphaned (the `HeadOrphanedPreferences` operationId).
-	HeadOrphanedPreferences(ctx context.Context, params *HeadOrphanedPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
 	// ListPreferenceHistory Read how a list came to be what it is
 	//
 	// Every version of a list, newest first: when it was made, by whom, by what, and
@@ -2822,11 +2946,6 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /status (the `GetStatus` operationId).
 	GetStatus(ctx context.Context, params *GetStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
-
-	// HeadStatus Like GET, without a body
-	//
-	// Corresponds with HEAD /status (the `HeadStatus` operationId).
-	HeadStatus(ctx context.Context, params *HeadStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAuditEvents Find out who changed what
@@ -2838,6 +2957,21 @@ type ClientInterface interface {
 // Corresponds with GET /auditEvents (the `ListAuditEvents` operationId).
 func (c *Client) ListAuditEvents(ctx context.Context, params *ListAuditEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditEventsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetInfo Read what this deployment is and allows
+//
+// Corresponds with GET /info (the `GetInfo` operationId).
+func (c *Client) GetInfo(ctx context.Context, params *GetInfoParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetInfoRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2867,21 +3001,6 @@ func (c *Client) ListOperations(ctx context.Context, params *ListOperationsParam
 	return c.Client.Do(req)
 }
 
-// HeadOperations Like GET, without a body
-//
-// Corresponds with HEAD /operations (the `HeadOperations` operationId).
-func (c *Client) HeadOperations(ctx context.Context, params *HeadOperationsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewHeadOperationsRequest(c.Server, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // GetOperation See how far an operation is
 //
 // Needs the scope `preferences.system` or `preferences.admin`. `progress` counts
@@ -2892,21 +3011,6 @@ func (c *Client) HeadOperations(ctx context.Context, params *HeadOperationsParam
 // Corresponds with GET /operations/{id} (the `GetOperation` operationId).
 func (c *Client) GetOperation(ctx context.Context, id string, params *GetOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetOperationRequest(c.Server, id, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// HeadOperation Like GET, without a body
-//
-// Corresponds with HEAD /operations/{id} (the `HeadOperation` operationId).
-func (c *Client) HeadOperation(ctx context.Context, id string, params *HeadOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewHeadOperationRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2950,6 +3054,48 @@ func (c *Client) CancelOperation(ctx context.Context, id string, params *CancelO
 // Corresponds with POST /operations/{id}/undo (the `UndoOperation` operationId).
 func (c *Client) UndoOperation(ctx context.Context, id string, params *UndoOperationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUndoOperationRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BeginReconciliation Compare the lists with their owners now
+//
+// Needs the scope `preferences.system` or `preferences.admin`. Asks the owners which
+// of the entities in lists they have. What an owner does not have in two runs, some
+// time apart, leaves every list; what counts as deleted here and an owner has, does
+// so no more. The report is the operation's `response`. One comparison goes on at a
+// time: a call during one that was asked for the same is answered with that one.
+// Where this deployment has nobody to ask, the answer is 503 `OWNER_UNAVAILABLE`.
+//
+// Corresponds with POST /operations:reconcile (the `BeginReconciliation` operationId).
+func (c *Client) BeginReconciliation(ctx context.Context, params *BeginReconciliationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBeginReconciliationRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BeginVerification Look at the whole database now
+//
+// Needs the scope `preferences.system` or `preferences.admin`. Checks everything that
+// the database holds against what must always be true, and changes nothing. The
+// report is the operation's `response`, and its outline stands in `/status`. One look
+// goes on at a time: a call during one is answered with that one.
+//
+// Corresponds with POST /operations:verify (the `BeginVerification` operationId).
+func (c *Client) BeginVerification(ctx context.Context, params *BeginVerificationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBeginVerificationRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3410,21 +3556,6 @@ func (c *Client) DetectOrphanedPreferences(ctx context.Context, params *DetectOr
 	return c.Client.Do(req)
 }
 
-// HeadOrphanedPreferences Like GET, without a body
-//
-// Corresponds with HEAD /preferences:detectOrphaned (the `HeadOrphanedPreferences` operationId).
-func (c *Client) HeadOrphanedPreferences(ctx context.Context, params *HeadOrphanedPreferencesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewHeadOrphanedPreferencesRequest(c.Server, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
 // ListPreferenceHistory Read how a list came to be what it is
 //
 // Every version of a list, newest first: when it was made, by whom, by what, and
@@ -3499,21 +3630,6 @@ func (c *Client) RestorePreferences(ctx context.Context, params *RestorePreferen
 // Corresponds with GET /status (the `GetStatus` operationId).
 func (c *Client) GetStatus(ctx context.Context, params *GetStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetStatusRequest(c.Server, params)
-	if err != nil {
-		return nil, err
-	}
-	req = req.WithContext(ctx)
-	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
-		return nil, err
-	}
-	return c.Client.Do(req)
-}
-
-// HeadStatus Like GET, without a body
-//
-// Corresponds with HEAD /status (the `HeadStatus` operationId).
-func (c *Client) HeadStatus(ctx context.Context, params *HeadStatusParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewHeadStatusRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3676,6 +3792,81 @@ func NewListAuditEventsRequest(server string, params *ListAuditEventsParams) (*h
 	return req, nil
 }
 
+// NewGetInfoRequest constructs an http.Request for the GetInfo method
+func NewGetInfoRequest(server string, params *GetInfoParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/info")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfNoneMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam0)
+		}
+
+		if params.IfMatch != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam1)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam2)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam3)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListOperationsRequest constructs an http.Request for the ListOperations method
 func NewListOperationsRequest(server string, params *ListOperationsParams) (*http.Request, error) {
 	var err error
@@ -3792,122 +3983,6 @@ func NewListOperationsRequest(server string, params *ListOperationsParams) (*htt
 	return req, nil
 }
 
-// NewHeadOperationsRequest constructs an http.Request for the HeadOperations method
-func NewHeadOperationsRequest(server string, params *HeadOperationsParams) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/operations")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if params.Kind != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.State != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.PageSize != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageSize", *params.PageSize, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if params.PageToken != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageToken", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-
-		if params.XRequestID != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("X-Request-Id", headerParam0)
-		}
-
-		if params.Traceparent != nil {
-			var headerParam1 string
-
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("traceparent", headerParam1)
-		}
-
-	}
-
-	return req, nil
-}
-
 // NewGetOperationRequest constructs an http.Request for the GetOperation method
 func NewGetOperationRequest(server string, id string, params *GetOperationParams) (*http.Request, error) {
 	var err error
@@ -3935,66 +4010,6 @@ func NewGetOperationRequest(server string, id string, params *GetOperationParams
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-
-		if params.XRequestID != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("X-Request-Id", headerParam0)
-		}
-
-		if params.Traceparent != nil {
-			var headerParam1 string
-
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("traceparent", headerParam1)
-		}
-
-	}
-
-	return req, nil
-}
-
-// NewHeadOperationRequest constructs an http.Request for the HeadOperation method
-func NewHeadOperationRequest(server string, id string, params *HeadOperationParams) (*http.Request, error) {
-	var err error
-
-	var pathParam0 string
-
-	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
-	if err != nil {
-		return nil, err
-	}
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/operations/%s", pathParam0)
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -4088,26 +4103,37 @@ func NewCancelOperationRequest(server string, id string, params *CancelOperation
 
 	if params != nil {
 
-		if params.XRequestID != nil {
+		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("X-Request-Id", headerParam0)
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam1)
 		}
 
 		if params.Traceparent != nil {
-			var headerParam1 string
+			var headerParam2 string
 
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("traceparent", headerParam1)
+			req.Header.Set("traceparent", headerParam2)
 		}
 
 	}
@@ -4148,26 +4174,192 @@ func NewUndoOperationRequest(server string, id string, params *UndoOperationPara
 
 	if params != nil {
 
-		if params.XRequestID != nil {
+		if params.IdempotencyKey != nil {
 			var headerParam0 string
 
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("X-Request-Id", headerParam0)
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam1)
 		}
 
 		if params.Traceparent != nil {
-			var headerParam1 string
+			var headerParam2 string
 
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("traceparent", headerParam1)
+			req.Header.Set("traceparent", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewBeginReconciliationRequest constructs an http.Request for the BeginReconciliation method
+func NewBeginReconciliationRequest(server string, params *BeginReconciliationParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations:reconcile")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam1)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewBeginVerificationRequest constructs an http.Request for the BeginVerification method
+func NewBeginVerificationRequest(server string, params *BeginVerificationParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/operations:verify")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.XRequestID != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Request-Id", headerParam1)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam2)
 		}
 
 	}
@@ -5684,94 +5876,6 @@ func NewDetectOrphanedPreferencesRequest(server string, params *DetectOrphanedPr
 	return req, nil
 }
 
-// NewHeadOrphanedPreferencesRequest constructs an http.Request for the HeadOrphanedPreferences method
-func NewHeadOrphanedPreferencesRequest(server string, params *HeadOrphanedPreferencesParams) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/preferences:detectOrphaned")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "domain", params.Domain, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-			return nil, err
-		} else {
-			for _, qp := range strings.Split(queryFrag, "&") {
-				rawQueryFragments = append(rawQueryFragments, qp)
-			}
-		}
-
-		if params.PageToken != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "pageToken", *params.PageToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
-	}
-
-	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-
-		if params.XRequestID != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("X-Request-Id", headerParam0)
-		}
-
-		if params.Traceparent != nil {
-			var headerParam1 string
-
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("traceparent", headerParam1)
-		}
-
-	}
-
-	return req, nil
-}
-
 // NewListPreferenceHistoryRequest constructs an http.Request for the ListPreferenceHistory method
 func NewListPreferenceHistoryRequest(server string, params *ListPreferenceHistoryParams) (*http.Request, error) {
 	var err error
@@ -6014,59 +6118,6 @@ func NewGetStatusRequest(server string, params *GetStatusParams) (*http.Request,
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
-	if err != nil {
-		return nil, err
-	}
-
-	if params != nil {
-
-		if params.XRequestID != nil {
-			var headerParam0 string
-
-			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Request-Id", *params.XRequestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("X-Request-Id", headerParam0)
-		}
-
-		if params.Traceparent != nil {
-			var headerParam1 string
-
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "traceparent", *params.Traceparent, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-			if err != nil {
-				return nil, err
-			}
-
-			req.Header.Set("traceparent", headerParam1)
-		}
-
-	}
-
-	return req, nil
-}
-
-// NewHeadStatusRequest constructs an http.Request for the HeadStatus method
-func NewHeadStatusRequest(server string, params *HeadStatusParams) (*http.Request, error) {
-	var err error
-
-	serverURL, err := url.Parse(server)
-	if err != nil {
-		return nil, err
-	}
-
-	operationPath := fmt.Sprintf("/status")
-	if operationPath[0] == '/' {
-		operationPath = "." + operationPath
-	}
-
-	queryURL, err := serverURL.Parse(operationPath)
-	if err != nil {
-		return nil, err
-	}
-
-	req, err := http.NewRequest(http.MethodHead, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}

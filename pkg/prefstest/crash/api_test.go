@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -42,6 +44,9 @@ const (
 	bulkPath    = "/preferences:bulkCleanOrphaned"
 )
 
+// uncommitted is behind the effect of a cancellation, and before its commit.
+const uncommitted = "operation.stopped"
+
 // apiDeaths are in the order of the steps of each kind of request. The updates
 // of a clean are the one that opens it, one that looks at it, and one for each
 // entity.
@@ -58,7 +63,10 @@ var apiDeaths = []death{
 	{"update.committed:3", http.MethodPost, cleanPath, true, cleansOne, http.StatusOK, 2},
 	{"progress.saving", http.MethodPost, bulkPath, true, cleansTwo, http.StatusOK, 4},
 	{"state.recorded:2", http.MethodPost, bulkPath, true, cleansTwo, http.StatusOK, 4},
-	{"operation.stopped", http.MethodPost, "/operations/%s/cancel", true, nil, http.StatusAccepted, 0},
+	{uncommitted, http.MethodPost, "/operations/%s/cancel", true, nil, http.StatusAccepted, 0},
+	{"update.committed", http.MethodPost, "/operations/%s/cancel", true, nil, http.StatusAccepted, 0},
+	{"update.committed", http.MethodPost, "/operations/%s/undo", true, nil, http.StatusAccepted, 0},
+	{"update.committed", http.MethodPost, "/operations:verify", true, nil, http.StatusAccepted, 0},
 }
 
 // patient is a request that is repeated with its key.
@@ -93,9 +101,8 @@ func TestARequestDuringWhichTheAPIDiesIsDoneOnce(t *testing.T) {
 		if d.system {
 			subject, scopes = "service", []string{auth.ScopeSystem}
 		}
-		if d.body == nil {
-			p.path = fmt.Sprintf(d.path, stopped)
-		} else {
+		p.path = strings.Replace(d.path, "%s", stopped.String(), 1)
+		if d.body != nil {
 			p.with = d.body(x, y)
 		}
 		api := stage.Crashing(t, "api", d.point)
@@ -117,16 +124,19 @@ func TestARequestDuringWhichTheAPIDiesIsDoneOnce(t *testing.T) {
 			var err error
 			answer, err = p.send(t.Context())
 			require.NoError(t, err)
-			return answer.Status != http.StatusConflict || p.body == nil
+			return answer.Status != http.StatusConflict || p.point == uncommitted
 		})
-		if p.body == nil { // by then it may have stopped, which the answer says
+		if p.point == uncommitted { // by then it may have stopped, which the answer says
 			require.Contains(t, []int{p.status, http.StatusConflict}, answer.Status, "%s", answer.Body)
 		} else {
 			require.Equal(t, p.status, answer.Status, "%s at %s: %s", p.path, p.point, answer.Body)
 		}
 		p.caller.Close()
 	}
-	require.Equal(t, preferences.Cancelled, stage.AwaitEnd(t, stopped).State)
+	require.Equal(t, preferences.Compensated, stage.AwaitEnd(t, stopped).State)
+	verified, _, err := stage.Store.Operations(t.Context(), preferences.OperationRange{Kind: preferences.KindVerify, Behind: preferences.OperationPosition{Time: time.Now().Add(time.Hour)}, Limit: 2})
+	require.NoError(t, err)
+	require.Len(t, verified, 1, "it was begun once")
 	report := stage.Settle(t)
 	require.Equal(t, want, report.Changes, "nothing was done twice")
 	require.Zero(t, api.Terminate(t))

@@ -274,6 +274,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/operations:reconcile": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Compare the lists with their owners now
+         * @description Needs the scope `preferences.system` or `preferences.admin`. Asks the owners which
+         *     of the entities in lists they have. What an owner does not have in two runs, some
+         *     time apart, leaves every list; what counts as deleted here and an owner has, does
+         *     so no more. The report is the operation's `response`. One comparison goes on at a
+         *     time: a call during one that was asked for the same is answered with that one.
+         *     Where this deployment has nobody to ask, the answer is 503 `OWNER_UNAVAILABLE`.
+         */
+        post: operations["beginReconciliation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operations:verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look at the whole database now
+         * @description Needs the scope `preferences.system` or `preferences.admin`. Checks everything that
+         *     the database holds against what must always be true, and changes nothing. The
+         *     report is the operation's `response`, and its outline stands in `/status`. One look
+         *     goes on at a time: a call during one is answered with that one.
+         */
+        post: operations["beginVerification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/operations/{id}": {
         parameters: {
             query?: never;
@@ -938,9 +986,18 @@ export interface components {
             /** @description null on the last page. */
             nextPageToken: string | null;
         };
+        VerifySummary: {
+            /** @description Everything was looked at, and nothing is wrong. */
+            sound: boolean;
+            lists: number;
+            items: number;
+            changes: number;
+            cleans: number;
+            violations: number;
+        };
         /** @description What a look at the whole database has come to. */
         VerifyReport: {
-            /** @description Nothing is wrong. */
+            /** @description Everything was looked at, and nothing is wrong. */
             sound: boolean;
             lists: number;
             items: number;
@@ -1088,6 +1145,17 @@ export interface components {
                     /** Format: date-time */
                     endTime: string;
                     summary: components["schemas"]["ReconcileSummary"];
+                } | null;
+            };
+            verification: {
+                /** @description The last look at the whole database that has ended; null if there was none. */
+                lastReport: {
+                    /** @description It tells which promises are broken. */
+                    operation: string;
+                    state: components["schemas"]["OperationState"];
+                    /** Format: date-time */
+                    endTime: string;
+                    summary: components["schemas"]["VerifySummary"];
                 } | null;
             };
         };
@@ -1611,7 +1679,43 @@ export interface components {
                 "application/json": components["schemas"]["Error"];
             };
         };
-        /** @description It is too late for that; `details.state` says how the operation ended. */
+        /**
+         * @description A run that was asked for something else is under way (`ALREADY_EXISTS`,
+         *     `details.id`), or a request with the same `Idempotency-Key` is
+         *     (`REQUEST_IN_PROGRESS`).
+         */
+        RunUnderWay: {
+            headers: {
+                "Cache-Control": components["headers"]["CacheControlNoStore"];
+                "X-Request-Id": components["headers"]["RequestId"];
+                "X-Content-Type-Options": components["headers"]["NoSniff"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimitPolicy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+                /**
+                 * @example {
+                 *       "error": {
+                 *         "code": "ALREADY_EXISTS",
+                 *         "message": "A run that was asked for something else is under way, operations/0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70. Begin this one when it has ended.",
+                 *         "status": "ALREADY_EXISTS",
+                 *         "details": {
+                 *           "id": "0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70",
+                 *           "resourceName": "operations/0192688a-4b3f-7c21-9a5e-3f1d2c4b5a70",
+                 *           "requestId": "6GYXJ2QH4T7RVB5NMC3DKWZAEP"
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["Error"];
+            };
+        };
+        /**
+         * @description It is too late for that; `details.state` says how the operation ended. Or a
+         *     request with the same `Idempotency-Key` is under way (`REQUEST_IN_PROGRESS`).
+         */
         OperationFinished: {
             headers: {
                 "Cache-Control": components["headers"]["CacheControlNoStore"];
@@ -3574,6 +3678,81 @@ export interface operations {
             504: components["responses"]["DeadlineExceeded"];
         };
     };
+    beginReconciliation: {
+        parameters: {
+            query?: {
+                /** @description Report, and change nothing. */
+                dryRun?: boolean;
+            };
+            header?: {
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: components["responses"]["Deferred"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            409: components["responses"]["RunUnderWay"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            422: components["responses"]["KeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
+    beginVerification: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
+                "X-Request-Id"?: components["parameters"]["RequestId"];
+                /** @description W3C trace context. It travels with the events that the request causes. */
+                traceparent?: components["parameters"]["Traceparent"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: components["responses"]["Deferred"];
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Denied"];
+            409: components["responses"]["InProgress"];
+            413: components["responses"]["BodyTooLarge"];
+            414: components["responses"]["URLTooLong"];
+            422: components["responses"]["KeyReused"];
+            429: components["responses"]["RateLimited"];
+            431: components["responses"]["HeadersTooLarge"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            504: components["responses"]["DeadlineExceeded"];
+        };
+    };
     getOperation: {
         parameters: {
             query?: never;
@@ -3675,6 +3854,13 @@ export interface operations {
                 undo?: boolean;
             };
             header?: {
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
                 "X-Request-Id"?: components["parameters"]["RequestId"];
                 /** @description W3C trace context. It travels with the events that the request causes. */
@@ -3699,6 +3885,7 @@ export interface operations {
             409: components["responses"]["OperationFinished"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
+            422: components["responses"]["KeyReused"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["Internal"];
@@ -3710,6 +3897,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /**
+                 * @description Makes the write happen once, however often it is sent within 24 hours: a string
+                 *     of 1 to 255 visible ASCII characters in double quotes (RFC 8941), or a token
+                 *     without them, which means the same.
+                 * @example "8e03978e-40d5-43dd-bc93-6894a57f9324"
+                 */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
                 /** @description Names the request in logs and history: 1 to 128 letters, digits and characters of `-_.:/+=`; anything else is replaced. */
                 "X-Request-Id"?: components["parameters"]["RequestId"];
                 /** @description W3C trace context. It travels with the events that the request causes. */
@@ -3734,6 +3928,7 @@ export interface operations {
             409: components["responses"]["OperationFinished"];
             413: components["responses"]["BodyTooLarge"];
             414: components["responses"]["URLTooLong"];
+            422: components["responses"]["KeyReused"];
             429: components["responses"]["RateLimited"];
             431: components["responses"]["HeadersTooLarge"];
             500: components["responses"]["Internal"];
