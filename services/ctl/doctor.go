@@ -22,6 +22,8 @@ type doctorCommand struct {
 	Retention      time.Duration `name:"outbox-retention" default:"24h" help:"How long the relay keeps published events."`
 	DirectoryURL   string        `name:"directory-url" help:"Where the owner of accounts is asked which of them exist; empty means that it is not checked."`
 	DirectoryToken config.Secret `name:"directory-token" help:"Bearer token for it, if it wants one."`
+	APIURL         string        `name:"api-url" help:"Where the API answers, such as https://prefs.example.com; empty means that it is not checked."`
+	APIToken       config.Secret `name:"api-token" help:"Bearer token with the scope preferences.system, to read how the deployment stands."`
 	JWKSURL        string        `name:"auth-jwks-url" help:"Where the issuer of tokens publishes its keys; empty means that it is not checked."`
 	Timeout        time.Duration `name:"timeout" env:"-" default:"10s" help:"How long one check may take."`
 }
@@ -94,6 +96,7 @@ func (c *doctorCommand) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
+	all.api(ctx)
 	all.strangers(ctx)
 	rows, failed := make([][]string, len(all.found)), 0
 	for i, d := range all.found {

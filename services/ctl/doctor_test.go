@@ -94,6 +94,7 @@ func TestDoctorFindsNothingWrongWithWhatIsWell(t *testing.T) {
 	require.Equal(t, ctl.Done, r.code, r.out)
 	require.Regexp(t, `(?m)^brokers +SKIP +none are given +name them in PREFS_KAFKA_BROKERS$`, r.out)
 	require.Regexp(t, `(?m)^directory +SKIP `, r.out)
+	require.Regexp(t, `(?m)^api +SKIP `, r.out)
 	require.Regexp(t, `(?m)^keys +SKIP `, r.out)
 	require.Equal(t, ctl.Misused, prefsctl(t, o.vars, "doctor", "--timeout=0s").code)
 }
@@ -101,7 +102,10 @@ func TestDoctorFindsNothingWrongWithWhatIsWell(t *testing.T) {
 func TestDoctorFindsWhatIsAway(t *testing.T) {
 	t.Parallel()
 	vars := map[string]string{"PREFS_DATABASE_URL": "postgres://nobody:hunter2@127.0.0.1:1/none", "PREFS_KAFKA_BROKERS": "127.0.0.1:1"}
-	all := examined(t, vars, ctl.Amiss, "--timeout=1s")
+	all := examined(t, vars, ctl.Amiss, "--timeout=1s", "--api-url=http://127.0.0.1:1", "--api-token=hunter2")
+	require.Equal(t, "FAIL", all["api"].State)
+	require.Contains(t, all["api"].Next, "PREFS_API_URL")
+	require.NotContains(t, all, "status")
 	require.Equal(t, "FAIL", all["database"].State)
 	require.Equal(t, "FAIL", all["brokers"].State)
 	require.Contains(t, all["brokers"].Next, "PREFS_KAFKA_BROKERS")

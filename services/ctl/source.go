@@ -32,6 +32,10 @@ func (s *environmentSource) address(dir, flag string) string {
 		pick = func(e Environment) string { return e.DatabaseURL }
 	case "directory-url":
 		pick = func(e Environment) string { return e.AccountsURL + "/accounts" }
+	case "api-url":
+		pick = func(e Environment) string { return e.APIURL }
+	case "api-token":
+		pick = func(e Environment) string { return e.Tokens.System }
 	case "kafka-brokers":
 		pick = func(e Environment) string { return strings.Join(e.Brokers, ",") }
 	default:
