@@ -42,29 +42,107 @@ const longest = 7 * time.Second
 
 // faults are all that can happen.
 var faults = []fault{
-	{"api killed", processes, func(w *world, _ *testing.T) { w.api.Kill() }, (*world).startAPI},
-	{"consumer killed", processes, func(w *world, _ *testing.T) { w.consumer.Kill() }, (*world).startConsumer},
-	{"api restarted", processes, func(w *world, t *testing.T) { require.Zero(t, w.api.Terminate(t)) }, (*world).startAPI},
-	{"consumer restarted", processes, func(w *world, t *testing.T) { require.Zero(t, w.consumer.Terminate(t)) }, (*world).startConsumer},
-	{"api frozen", processes, func(w *world, t *testing.T) { w.api.Freeze(t) }, func(w *world, t *testing.T) { w.api.Thaw(t) }},
-	{"consumer frozen", processes, func(w *world, t *testing.T) { w.consumer.Freeze(t) }, func(w *world, t *testing.T) { w.consumer.Thaw(t) }},
-	{"PostgreSQL restarted", database, func(w *world, t *testing.T) { require.NoError(t, w.server.Stop()) }, (*world).startDatabase},
-	{"PostgreSQL killed", database, func(w *world, t *testing.T) { require.NoError(t, w.server.Kill()) }, (*world).startDatabase},
-	{"connections to PostgreSQL cut", road, func(w *world, t *testing.T) { w.road.Cut(t) }, nil},
-	{"answers of PostgreSQL late", road, func(w *world, t *testing.T) { w.road.Delay(t, 40) }, (*world).mendRoad},
-	{"answers of PostgreSQL swallowed", road, func(w *world, t *testing.T) { w.road.Swallow(t) }, (*world).mendRoad},
-	{"broker away", broker, func(w *world, _ *testing.T) { w.broker.Kill() }, func(w *world, t *testing.T) { w.broker.Revive(t) }},
+	{"api killed", processes, (*world).killAPI, (*world).startAPI},
+	{"consumer killed", processes, (*world).killConsumer, (*world).startConsumer},
+	{"api restarted", processes, (*world).stopAPI, (*world).startAPI},
+	{"consumer restarted", processes, (*world).stopConsumer, (*world).startConsumer},
+	{"api frozen", processes, (*world).freezeAPI, (*world).thawAPI},
+	{"consumer frozen", processes, (*world).freezeConsumer, (*world).thawConsumer},
+	{"PostgreSQL restarted", database, (*world).stopDatabase, (*world).startDatabase},
+	{"PostgreSQL killed", database, (*world).killDatabase, (*world).startDatabase},
+	{"connections to PostgreSQL cut", road, (*world).cutRoad, nil},
+	{"answers of PostgreSQL late", road, (*world).delay, (*world).mendRoad},
+	{"answers of PostgreSQL swallowed", road, (*world).swallow, (*world).mendRoad},
+	{"broker away", broker, (*world).killBroker, (*world).reviveBroker},
 	{"broker says no and has written", broker, (*world).lie, nil},
-	{"lease of the relay taken", lease, func(w *world, t *testing.T) { w.stage.FreeRelay(t) }, nil},
-	{"owner fails", owner, behave(func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "no", http.StatusInternalServerError) }), (*world).healOwner},
-	{"owner is silent", owner, behave(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), (*world).healOwner},
-	{"owner knows nobody", owner, behave(func(rw http.ResponseWriter, r *http.Request) {
-		(&prefstest.Owner{}).Disown(rw, r)
-	}), (*world).healOwner},
+	{"lease of the relay taken", lease, (*world).takeLease, nil},
+	{"owner fails", owner, (*world).failOwner, (*world).healOwner},
+	{"owner is silent", owner, (*world).silenceOwner, (*world).healOwner},
+	{"owner knows nobody", owner, (*world).emptyOwner, (*world).healOwner},
 }
 
-func behave(mood http.HandlerFunc) func(*world, *testing.T) {
-	return func(w *world, _ *testing.T) { w.owner.Behave(mood) }
+func (w *world) killAPI(*testing.T) { w.api.Kill() }
+
+func (w *world) killConsumer(*testing.T) { w.consumer.Kill() }
+
+func (w *world) stopAPI(t *testing.T) {
+	t.Helper()
+	require.Zero(t, w.api.Terminate(t))
+}
+
+func (w *world) stopConsumer(t *testing.T) {
+	t.Helper()
+	require.Zero(t, w.consumer.Terminate(t))
+}
+
+func (w *world) freezeAPI(t *testing.T) {
+	t.Helper()
+	w.api.Freeze(t)
+}
+
+func (w *world) thawAPI(t *testing.T) {
+	t.Helper()
+	w.api.Thaw(t)
+}
+
+func (w *world) freezeConsumer(t *testing.T) {
+	t.Helper()
+	w.consumer.Freeze(t)
+}
+
+func (w *world) thawConsumer(t *testing.T) {
+	t.Helper()
+	w.consumer.Thaw(t)
+}
+
+func (w *world) stopDatabase(t *testing.T) {
+	t.Helper()
+	require.NoError(t, w.server.Stop())
+}
+
+func (w *world) killDatabase(t *testing.T) {
+	t.Helper()
+	require.NoError(t, w.server.Kill())
+}
+
+func (w *world) cutRoad(t *testing.T) {
+	t.Helper()
+	w.road.Cut(t)
+}
+
+func (w *world) delay(t *testing.T) {
+	t.Helper()
+	const ms = 40
+	w.road.Delay(t, ms)
+}
+
+func (w *world) swallow(t *testing.T) {
+	t.Helper()
+	w.road.Swallow(t)
+}
+
+func (w *world) killBroker(*testing.T) { w.broker.Kill() }
+
+func (w *world) reviveBroker(t *testing.T) {
+	t.Helper()
+	w.broker.Revive(t)
+}
+
+func (w *world) takeLease(t *testing.T) {
+	t.Helper()
+	w.stage.FreeRelay(t)
+}
+
+func (w *world) failOwner(*testing.T) {
+	w.owner.Behave(func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "no", http.StatusInternalServerError) })
+}
+
+func (w *world) silenceOwner(*testing.T) {
+	w.owner.Behave(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+}
+
+func (w *world) emptyOwner(*testing.T) {
+	w.owner.Behave(func(rw http.ResponseWriter, r *http.Request) { (&prefstest.Owner{}).Disown(rw, r) })
 }
 
 func (w *world) startAPI(t *testing.T) {

@@ -40,9 +40,7 @@ func newReport(t *testing.T, name string, seed uint64) *report {
 	t.Helper()
 	r := &report{name: name, seed: seed, began: time.Now(), faults: map[string]int{}}
 	dir := os.Getenv("REPORTS")
-	if dir == "" {
-		dir = filepath.Join(os.TempDir(), "prefsd-reports")
-	}
+	require.NotEmpty(t, dir, "REPORTS is the directory of reports; make sets it")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	file := filepath.Join(dir, fmt.Sprintf("%s-%s-seed-%d.md", name, r.began.UTC().Format("20060102-150405"), seed))
 	t.Cleanup(func() {
