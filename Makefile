@@ -65,7 +65,7 @@ down: ## Stop and remove the containers; their data stays in volumes
 ##@ Test
 
 .PHONY: test
-test: lint test-unit test-model test-integration test-contract test-kafka test-e2e test-web-client test-web test-deploy test-docker ## Everything a change must pass
+test: lint test-unit test-model test-prop test-integration test-contract test-kafka test-e2e test-web-client test-web test-deploy test-docker ## Everything a change must pass
 
 .PHONY: ci
 ci: test ci-extra ## test, then the longer suites that CI adds
@@ -80,6 +80,12 @@ test-unit: ## Pure rules, no database and no broker
 .PHONY: test-model
 test-model: ## Every interleaving of the protocols, and of broken ones (ARGS=-traces shows how each breaks)
 	@$(SUITE) $@ $(SHELL) -ec '$(GOTEST) -run ^TestWriters ./pkg/prefstest/model; go test -v -shuffle=$(SEED) -timeout=$(TIMEOUT) ./pkg/prefstest/model $(ARGS)'
+
+CHECKS ?= 200
+
+.PHONY: test-prop
+test-prop: ## Random sequences, at the API and the consumer and in a model of them (CHECKS=2000 for ten times as many)
+	@$(SUITE) $@ $(GOTEST) -v ./pkg/prefstest/prop -rapid.seed=$(SEED) -rapid.checks=$(CHECKS) -rapid.steps=8 -rapid.nofailfile $(ARGS)
 
 .PHONY: test-integration
 test-integration: ## Store, migrations and consumer on PostgreSQL, a database for each test
