@@ -3,7 +3,6 @@
 package mutant_test
 
 import (
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,8 +11,7 @@ import (
 )
 
 func TestTheEnvironmentPlantsOneDefect(t *testing.T) {
-	t.Parallel()
-	name := os.Getenv(mutant.Variable)
-	require.True(t, mutant.Is(name))
-	require.False(t, mutant.Is(name+"-more"))
+	t.Setenv(mutant.Variable, "one")
+	require.True(t, mutant.Is("one"))
+	require.False(t, mutant.Is("another"))
 }
