@@ -118,6 +118,7 @@ test-chaos: ## The real binaries, killed while users save, accounts are deleted 
 	@$(SUITE) $@ $(GOTEST) ./pkg/prefstest/chaos/...
 
 .PHONY: test-lin
+test-lin: TIMEOUT := 20m
 test-lin: ## Histories of many clients, each of which must be that of one list, whatever is cut, killed or ended meanwhile
 	@$(SUITE) $@ $(SHELL) -ec '$(GOTEST) -run "^Test(AHistory|KeptHistories)" ./pkg/prefstest/lin; \
 	go test -v -shuffle=$(SEED) -timeout=$(TIMEOUT) -parallel 4 -run ^TestHistories ./pkg/prefstest/lin -runs $(CACHE)/runs $(ARGS)'
