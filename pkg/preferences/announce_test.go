@@ -36,6 +36,18 @@ func TestALargePartIsCutAndEndsOnce(t *testing.T) {
 	require.Equal(t, 1000, lists)
 }
 
+func TestTheLastPartSaysHowACleanEnds(t *testing.T) {
+	t.Parallel()
+	for end, want := range map[Ending][2]bool{Underway: {false, false}, Complete: {true, true}, Incomplete: {true, false}} {
+		messages, err := Announcer{CleanedTopic: "cleaned"}.Cleaned(&Clean{Target: Target{Entity: Entity{"account", "x"}}}, nil, end, start)
+		require.NoError(t, err)
+		require.Len(t, messages, 1)
+		var env struct{ Data events.Cleaned }
+		require.NoError(t, json.Unmarshal(messages[0].Payload, &env))
+		require.Equal(t, want, [2]bool{env.Data.Final, env.Data.Complete})
+	}
+}
+
 func TestAnUpdateIsAnnouncedWithEverythingThatChanged(t *testing.T) {
 	t.Parallel()
 	c := Diff(listOf("a", "b"), want("b", "c"), stamp(1))
