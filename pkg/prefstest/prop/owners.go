@@ -24,9 +24,14 @@ type state struct {
 }
 
 func (m *model) hear(e entity, s state) {
-	if known, is := m.knows[e]; !is || !s.at.Before(known.at) {
-		m.knows[e] = s
+	known, is := m.knows[e]
+	if is && s.at.Before(known.at) {
+		return
 	}
+	if known.deleted && s.deleted && known.by.ofOwner() && !s.by.ofOwner() {
+		s.by = known.by // an operator who deletes it again takes nothing over from its owner
+	}
+	m.knows[e] = s
 }
 
 // Types of what is announced.
@@ -159,6 +164,9 @@ type removal struct {
 	touched
 	item item
 }
+
+// ofOwner says whether an owner's event made the operation.
+func (o *operation) ofOwner() bool { return o != nil && o.cause != "" }
 
 // why names the cause of what the operation does.
 func (o *operation) why() string {

@@ -115,7 +115,8 @@ func (m *machine) updated(want event, who string, at time.Time, data []byte) {
 		Updated: slices.Sorted(slices.Values(c.updated)), Deleted: slices.Sorted(slices.Values(c.deleted)),
 		Total: len(v.items), ETag: listTag(l, want.version, at),
 	}, got)
-	if times := m.times[l]; times != nil && !times[want.version-1].Equal(at) {
+	// The last versions of a user who was erased may never have been read.
+	if times := m.times[l]; want.version <= len(times) && !times[want.version-1].Equal(at) {
 		m.wrong("an event has another time than its version", at)
 	}
 }
