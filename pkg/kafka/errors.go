@@ -21,7 +21,7 @@ const (
 	unacceptable                // not written, and never will be
 )
 
-// judge classifies the answer to a produce request. Whatever is not an answer
+// judge classifies the answer to a request, a produce request first of all. Whatever is not an answer
 // of the broker (no route, no connection, no time left) is unanswered.
 func judge(err error) verdict {
 	if err == nil {

@@ -58,40 +58,68 @@ func (c *Client) Committed(ctx context.Context, group, topic string) (Offsets, e
 	if err != nil {
 		return nil, err
 	}
-	r, err := c.requests(requestTimeout).OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ask}})
-	switch err = cmp.Or(err, errorOf(r)); {
+	err = askCoordinator(ctx, func(ctx context.Context) error {
+		r, err := c.requests(requestTimeout).OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{topic: ask}})
+		if err = cmp.Or(err, errorOf(r)); err != nil {
+			return err
+		}
+		for _, p := range r.Topics[topic] {
+			if p.Error != nil {
+				return fmt.Errorf("partition %d: %w", p.Partition, p.Error)
+			}
+			if p.CommittedOffset >= 0 {
+				committed[p.Partition] = p.CommittedOffset
+			}
+		}
+		return nil
+	})
+	switch {
 	case errors.Is(err, kafkago.GroupIdNotFound):
 		return committed, nil // which some brokers say instead of nothing
 	case err != nil:
 		return nil, fmt.Errorf("ask how far group %s is in %s: %w", group, topic, err)
-	}
-	for _, p := range r.Topics[topic] {
-		if p.Error != nil {
-			return nil, fmt.Errorf("ask how far group %s is in %s/%d: %w", group, topic, p.Partition, p.Error)
-		}
-		if p.CommittedOffset >= 0 {
-			committed[p.Partition] = p.CommittedOffset
-		}
 	}
 	return committed, nil
 }
 
 // Members returns how many consumers a group has now, and in which state it is.
 func (c *Client) Members(ctx context.Context, group string) (n int, state string, err error) {
-	r, err := c.requests(requestTimeout).DescribeGroups(ctx, &kafkago.DescribeGroupsRequest{GroupIDs: []string{group}})
+	n, state = 0, "unknown to the brokers"
+	err = askCoordinator(ctx, func(ctx context.Context) error {
+		r, err := c.requests(requestTimeout).DescribeGroups(ctx, &kafkago.DescribeGroupsRequest{GroupIDs: []string{group}})
+		if err != nil {
+			return err
+		}
+		for _, g := range r.Groups {
+			switch {
+			case g.GroupID != group || errors.Is(g.Error, kafkago.GroupIdNotFound):
+			case g.Error != nil:
+				return g.Error
+			default:
+				n, state = len(g.Members), g.GroupState
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return 0, "", fmt.Errorf("ask about group %s: %w", group, err)
 	}
-	for _, g := range r.Groups {
-		switch {
-		case g.GroupID != group || errors.Is(g.Error, kafkago.GroupIdNotFound):
-		case g.Error != nil:
-			return 0, "", fmt.Errorf("ask about group %s: %w", group, g.Error)
-		default:
-			return len(g.Members), g.GroupState, nil
+	return n, state, nil
+}
+
+// askCoordinator asks about a group until its coordinator answers. A cluster
+// that is new has none for a moment, and one that moves is absent or not ready.
+// The library looks for it before every request, but overlooks that it was not
+// found: the request then goes to any broker, which says that it is not the one.
+func askCoordinator(ctx context.Context, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	for retry := 0; ; retry++ {
+		err := ask(ctx)
+		if judge(err) != unanswered || !fetchBackoff.wait(ctx, retry) {
+			return err
 		}
 	}
-	return 0, "unknown to the brokers", nil
 }
 
 func errorOf(r *kafkago.OffsetFetchResponse) error {

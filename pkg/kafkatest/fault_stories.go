@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -21,6 +22,7 @@ func faultStories() []story {
 		{"answers that are lost do not duplicate across calls", lostAnswersAcrossCalls},
 		{"leaders move while it publishes and consumes", movingLeaders},
 		{"the coordinator moves", movingCoordinator},
+		{"a coordinator that is absent is looked for again", absentCoordinator},
 		{"a sequence that the broker has lost starts again", lostSequence},
 		{"replicas and rights that are missing", refusals},
 		{"a compacted log is read to its end", compactedLog},
@@ -119,6 +121,69 @@ func movingCoordinator(t *testing.T, b Broker) {
 	first.stop()
 	second.stop()
 	l.check(t, keys, rounds*batch)
+}
+
+// absentCoordinator asks about a group whose coordinator is not found, or is not
+// the one or not ready when it is asked. Where it is not found, the answer names
+// the first node, which is not the group's.
+func absentCoordinator(t *testing.T, b Broker) {
+	t.Helper()
+	topic := Topic(t, b, 1)
+	c := Client(t, b, topic)
+	publishAll(t, kafka.NewPublisher(c, kafka.PublisherConfig{}), messages(topic, 2, 10, 0))
+	group := Name("group")
+	for cluster(t, b).CoordinatorFor(group) == 0 {
+		group = Name("group")
+	}
+	l := newLedger()
+	join(t, kafka.GroupConfig{Client: c, Group: group, Topics: []string{topic}}, l.handle)
+	l.awaitAll(t, 2, 10)
+	eventually(t, "it is committed", func() bool { return committed(t, b, group, topic)[0] == 10 })
+	asksAgain(t, b, kmsg.OffsetFetch, group, func(ctx context.Context) error {
+		offsets, err := c.Committed(ctx, group, topic)
+		if err == nil && offsets[0] != 10 {
+			err = fmt.Errorf("committed are %v", offsets)
+		}
+		return err
+	})
+	asksAgain(t, b, kmsg.DescribeGroups, group, func(ctx context.Context) error {
+		n, state, err := c.Members(ctx, group)
+		if err == nil && (n != 1 || state != "Stable") {
+			err = fmt.Errorf("%d members are %s", n, state)
+		}
+		return err
+	})
+}
+
+// asksAgain makes a request about a group fail in the ways that pass, and then
+// in those that do not.
+func asksAgain(t *testing.T, b Broker, request kmsg.Key, group string, ask func(context.Context) error) {
+	t.Helper()
+	fails := func(key kmsg.Key, e *kerr.Error, count int) *kfake.FaultHandle {
+		return cluster(t, b).Fault(kfake.Fault{Keys: []kmsg.Key{key}, Group: group, Err: e, Count: count})
+	}
+	for _, e := range []*kerr.Error{kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator} {
+		h := fails(request, e, 2)
+		require.NoError(t, ask(t.Context()), e.Message)
+		require.Equal(t, 2, h.Hits())
+	}
+	h := fails(kmsg.FindCoordinator, kerr.CoordinatorNotAvailable, 2)
+	require.NoError(t, ask(t.Context()))
+	require.Equal(t, 2, h.Hits())
+
+	h = fails(request, kerr.NotCoordinator, -1)
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := make(chan error, 1)
+	go func() { asked <- ask(ctx) }()
+	require.NoError(t, h.Wait(t.Context(), 3))
+	cancel()
+	require.Error(t, <-asked, "it does not ask longer than it may")
+	h.Remove()
+
+	h = fails(request, kerr.GroupAuthorizationFailed, -1)
+	require.ErrorIs(t, ask(t.Context()), kafkago.GroupAuthorizationFailed)
+	require.Equal(t, 1, h.Hits(), "a refusal is an answer")
+	h.Remove()
 }
 
 func lostSequence(t *testing.T, b Broker) {
