@@ -180,13 +180,16 @@ func keyDigest(key []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// clip shortens a text to so many bytes, between characters.
+// clip shortens a text to so many bytes, between characters. What is no
+// character may be cut anywhere.
 func clip(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
-	for !utf8.RuneStart(s[limit]) {
-		limit--
+	for cut := limit; cut > limit-utf8.UTFMax; cut-- {
+		if utf8.RuneStart(s[cut]) {
+			return s[:cut]
+		}
 	}
 	return s[:limit]
 }

@@ -128,6 +128,15 @@ func TestDeadLetter_ShortensItsMessageBetweenCharacters(t *testing.T) {
 	got := headersOf(d.Message())["dlt.error.message"]
 	require.Len(t, got, 1023)
 	require.True(t, utf8.ValidString(got))
+
+	const half = "\xa9" // of a character
+	for name, why := range map[string]string{
+		"nothing but halves":      strings.Repeat(half, 2000),
+		"halves after characters": "é" + strings.Repeat(half, 2000),
+	} {
+		d.Why = why
+		require.Equal(t, why[:1024], headersOf(d.Message())["dlt.error.message"], name)
+	}
 }
 
 func sizeOf(m events.Message) int {
@@ -141,6 +150,7 @@ func sizeOf(m events.Message) int {
 func FuzzDeadLetter(f *testing.F) {
 	f.Add([]byte("k"), []byte("v"), "name", []byte("header"), "why")
 	f.Add([]byte("\x00"), []byte("\xff"), "\x00\xff", []byte("\x00"), "\xff\xfe")
+	f.Add([]byte("k"), []byte("v"), "name", []byte("header"), strings.Repeat("\x80", 1025))
 	f.Fuzz(func(t *testing.T, key, value []byte, name string, header []byte, why string) {
 		d := letter(events.Record{Key: key, Value: value, Headers: []events.Header{{Name: name, Value: header}}})
 		d.Why = why
