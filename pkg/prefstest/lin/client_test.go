@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/prefsd/prefsd/pkg/prefstest"
+	"github.com/prefsd/prefsd/pkg/retry"
 )
 
 // client is one of those who share a list, each in the belief of what it saw
@@ -67,7 +68,7 @@ func (c *client) once(ctx context.Context, r Request) (bool, error) {
 	switch {
 	case fate == refused, fate == lost && r.Kind == Get:
 		c.run.count.refused.Add(1)
-		return false, pause(ctx, shortly)
+		return false, retry.Wait(ctx, shortly)
 	case fate == lost:
 		a, ended = Answer{Unknown: true}, 0
 	}
@@ -101,7 +102,7 @@ func (c *client) send(ctx context.Context, r Request, key string) (Answer, fate,
 			}
 			return a, f, err
 		}
-		if err := pause(ctx, shortly); err != nil {
+		if err := retry.Wait(ctx, shortly); err != nil {
 			return a, f, err
 		}
 	}
@@ -317,16 +318,4 @@ func (c *client) mark() int {
 		return 0
 	}
 	return c.run.marks()
-}
-
-// pause waits, unless all is over.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/prefsd/prefsd/pkg/events"
 	"github.com/prefsd/prefsd/pkg/prefstest"
+	"github.com/prefsd/prefsd/pkg/retry"
 )
 
 // Paces of the owner.
@@ -100,7 +101,7 @@ func (v *voice) speak(ctx context.Context) error {
 func (o *owner) waits(ctx context.Context) bool {
 	done := &o.run.count.operations
 	for until := done.Load() + voices*between; done.Load() < until; {
-		if done.Load() >= o.run.enough || pause(ctx, watching) != nil {
+		if done.Load() >= o.run.enough || retry.Wait(ctx, watching) != nil {
 			return false
 		}
 	}
@@ -148,7 +149,7 @@ func (o *owner) listen(ctx context.Context, silent <-chan struct{}) error {
 		if err := o.hear(ctx, waiting); err != nil {
 			return err
 		}
-		if err := pause(ctx, watching); err != nil {
+		if err := retry.Wait(ctx, watching); err != nil {
 			return err
 		}
 	}
@@ -270,13 +271,17 @@ func (r *run) told(tb testing.TB) (told map[string]map[int64]Event, swept map[st
 		}
 		tell(u.UserID, u.Version, Event{u.Action, u.Created, u.Updated, u.Deleted, u.Total, u.ETag})
 	}
-	seen := map[string]bool{}
+	type made struct {
+		user    string
+		version int64
+	}
+	seen := map[made]bool{}
 	for _, record := range r.stage.Topic(tb, prefstest.Cleaned) {
 		var e struct{ Data events.Cleaned }
 		require.NoError(tb, json.Unmarshal(record.Value, &e))
 		for _, l := range e.Data.Lists {
 			cause, _ := strings.CutPrefix(e.Data.Cause, "event:")
-			at := fmt.Sprint(l.UserID, l.Version)
+			at := made{l.UserID, l.Version}
 			if !seen[at] { // a part may be delivered again
 				swept[l.UserID] = append(swept[l.UserID], sweep{cause, l.Version})
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/kafkatest"
 	"github.com/prefsd/prefsd/pkg/pgtest"
 	"github.com/prefsd/prefsd/pkg/prefstest"
+	"github.com/prefsd/prefsd/pkg/retry"
 )
 
 // profile is what happens besides the work.
@@ -112,7 +113,7 @@ func (d *deployment) cut(t *testing.T, r *rand.Rand) {
 	for d.goesOn(t.Context()) {
 		d.wire.Cut(pgtest.Cut{Mark: pgtest.Committing, Skip: r.IntN(seldom), Before: r.IntN(2) == 0})
 		for d.goesOn(t.Context()) && !d.wire.Fired() {
-			_ = pause(t.Context(), time.Millisecond) // the end of the test is seen by goesOn
+			_ = retry.Wait(t.Context(), time.Millisecond) // the end of the test is seen by goesOn
 		}
 		d.troubles++
 	}
@@ -130,7 +131,7 @@ func (d *deployment) terminate(t *testing.T, r *rand.Rand) {
 		n, err := d.stage.Disconnect(t.Context(), application, most)
 		require.NoError(t, err)
 		d.troubles += n
-		_ = pause(t.Context(), time.Duration(r.Int64N(int64(400*time.Millisecond)))) // as above
+		_ = retry.Wait(t.Context(), time.Duration(r.Int64N(int64(400*time.Millisecond)))) // as above
 	}
 }
 
@@ -140,7 +141,7 @@ func (d *deployment) restart(t *testing.T, _ *rand.Rand) {
 	const times = 12
 	for n := int64(1); n <= times; n++ {
 		for d.goesOn(t.Context()) && d.run.count.operations.Load() < d.run.enough*n/(times+1) {
-			_ = pause(t.Context(), watching) // as above
+			_ = retry.Wait(t.Context(), watching) // as above
 		}
 		if d.goesOn(t.Context()) {
 			d.api.Kill()
