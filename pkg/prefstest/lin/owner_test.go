@@ -208,21 +208,28 @@ func (o *owner) before(l *list) map[string]int {
 }
 
 // during are the owner's operations in the time of the list, each as a client
-// of its own: they overlap.
+// of its own: they overlap. A deletion may end, or be overtaken by what the
+// owner says next, when the list is left alone already.
 func (o *owner) during(l *list, sweeps []sweep) []Operation {
+	until := map[string]int64{}
+	for _, s := range o.statements {
+		if s.deletes() && s.call <= l.death {
+			until[s.entity] = max(until[s.entity], s.ended)
+		}
+	}
 	var out []Operation
 	add := func(from, to int64, r Request) {
 		l.clients++
 		out = append(out, Operation{Client: l.clients, Call: from, Return: to, Request: r})
 	}
 	for _, s := range o.statements {
-		if !slices.Contains(l.entities, s.entity) || s.call > l.death {
+		if !slices.Contains(l.entities, s.entity) {
 			continue
 		}
-		if s.seen >= l.birth {
+		if s.seen >= l.birth && s.call <= max(l.death, until[s.entity]) {
 			add(s.call, s.seen, Request{Kind: Stated, Entity: s.entity, Nth: s.nth})
 		}
-		if !s.deletes() || s.ended < l.birth {
+		if !s.deletes() || s.ended < l.birth || s.call > l.death {
 			continue
 		}
 		touched := false
@@ -290,4 +297,23 @@ func (r *run) told(tb testing.TB) (told map[string]map[int64]Event, swept map[st
 		}
 	}
 	return told, swept
+}
+
+func TestAHistoryMayEndBeforeADeletionIsOvertaken(t *testing.T) {
+	t.Parallel()
+	l := &list{user: "u", entities: []string{"a", "b"}, birth: 10, death: 30, operations: []Operation{
+		{Client: 1, Call: 11, Return: 12, Request: save(1, "a").Request, Answer: save(1, "a").Answer},
+		{Client: 1, Call: 28, Return: 29, Request: Request{Kind: Get}, Answer: read(1, "a").Answer},
+	}, clients: 1}
+	deleted := &statement{entity: "a", nth: 1, event: "a-1", call: 20, seen: 25, ended: 60}
+	restored := &statement{entity: "a", nth: 2, event: "a-2", call: 40, seen: 50}
+
+	check := func(of ...*statement) error {
+		ops := slices.Concat(l.operations, (&owner{statements: of}).during(l, nil))
+		return History{Name: "u", Operations: ops}.Check()
+	}
+	require.NoError(t, check(deleted, restored))
+	require.ErrorIs(t, check(deleted), ErrRefused, "it ended, and the entity is still in the list")
+	restored.call = 61
+	require.ErrorIs(t, check(deleted, restored), ErrRefused, "it had ended before")
 }
