@@ -280,11 +280,13 @@ func (c *dlqShow) Run(ctx context.Context, out *output) error {
 			return showLetter(out, &letters[0])
 		})
 		if err == nil && !found {
-			err = fmt.Errorf("no dead letter stands at %s", c.Place)
+			err = noLetter(c.Place)
 		}
 		return err
 	})
 }
+
+func noLetter(at place) error { return fmt.Errorf("no dead letter stands at %s", at) }
 
 func showLetter(out *output, l *deadLetter) error {
 	value, err := valueOf(l.Record.Value)

@@ -212,7 +212,22 @@ func deadLetters(o *office) {
 	require.Empty(t, o.dlq(ctl.Done, "ls").Letters)
 	o.mended()
 	require.Equal(t, ctl.Misused, prefsctl(t, o.vars, "dlq", "redrive").code)
+	o.askedInVain()
 	require.Equal(t, ctl.Misused, prefsctl(t, o.vars, "dlq", "discard", "17").code)
+}
+
+// askedInVain names letters that nothing can be done about: nobody may take that
+// for done.
+func (o *office) askedInVain() {
+	o.Helper()
+	for _, verb := range []string{"redrive", "discard"} {
+		r := prefsctl(o.T, o.vars, "dlq", verb, "0/99", "0/1")
+		require.Equal(o, ctl.Failed, r.code, "%s: %s", verb, r.out)
+		require.Contains(o, r.err, "no dead letter stands at 0/99\n", verb)
+		settled := o.dlq(ctl.Done, verb, "0/1").Letters
+		require.Len(o, settled, 1, verb)
+		require.Equal(o, "left: it is settled", settled[0].Fate, verb)
+	}
 }
 
 func (o *office) shown() string {

@@ -27,6 +27,8 @@ type selection struct {
 	Places []place `arg:"" optional:"" name:"place" help:"Which letters: PARTITION/OFFSET, as dlq ls shows them."`
 	All    bool    `name:"all" env:"-" help:"All open letters."`
 	DryRun bool    `name:"dry-run" env:"-" help:"Count the letters by reason, and do nothing."`
+
+	met map[place]bool // those of Places where a letter stands
 }
 
 // Validate asks for something to work on.
@@ -38,7 +40,35 @@ func (s *selection) Validate() error {
 }
 
 func (s *selection) wanted(l *deadLetter) bool {
-	return s.picks(l) && (len(s.Places) == 0 || slices.Contains(s.Places, l.at))
+	if len(s.Places) == 0 {
+		return s.picks(l)
+	}
+	if !slices.Contains(s.Places, l.at) {
+		return false
+	}
+	if s.met == nil {
+		s.met = map[place]bool{}
+	}
+	s.met[l.at] = true
+	return s.picks(l)
+}
+
+// missed fails if a place was named where no letter stands.
+func (s *selection) missed() error {
+	var errs []error
+	for _, at := range s.Places {
+		if !s.met[at] {
+			errs = append(errs, noLetter(at))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// leave counts a letter that nothing is left to do about, if somebody named it.
+func (s *selection) leave(counts tally, l *deadLetter) {
+	if len(s.Places) > 0 {
+		counts.add(l, fateSettled)
+	}
 }
 
 // tally counts letters by what they have in common.
@@ -80,6 +110,7 @@ const (
 	fateRedriven  = "redriven"
 	fateCapped    = "left: it was sent again too often"
 	fateTruncated = "left: its value was not kept"
+	fateSettled   = "left: it is settled"
 	fateDiscarded = "discarded"
 )
 
@@ -118,6 +149,9 @@ func (c *dlqRedrive) Run(ctx context.Context, out *output) error {
 		if err != nil && r.last != nil {
 			err = fmt.Errorf("%w (--after=%s goes on)", err, r.last)
 		}
+		if err == nil {
+			err = c.missed()
+		}
 		return errors.Join(err, shown)
 	})
 }
@@ -136,6 +170,7 @@ type redrive struct {
 func (r *redrive) settle(ctx context.Context, l *deadLetter) error {
 	switch {
 	case !l.open():
+		r.leave(r.counts, l)
 		return nil
 	case l.Truncated:
 		r.counts.add(l, fateTruncated)
@@ -183,7 +218,12 @@ func (c *dlqDiscard) Run(ctx context.Context, out *output) error {
 	return c.open(ctx, func(db *sql.DB, client *kafka.Client) error {
 		counts, discarded := tally{}, 0
 		_, err := c.letters(ctx, db, client, c.wanted, func(letters []deadLetter) error {
-			letters = slices.DeleteFunc(letters, func(l deadLetter) bool { return !l.open() })
+			letters = slices.DeleteFunc(letters, func(l deadLetter) bool {
+				if !l.open() {
+					c.leave(counts, &l)
+				}
+				return !l.open()
+			})
 			deliveries := make([]preferences.Delivery, len(letters))
 			for i := range letters {
 				deliveries[i] = letters[i].delivery()
@@ -200,6 +240,9 @@ func (c *dlqDiscard) Run(ctx context.Context, out *output) error {
 			discarded += n
 			return err
 		})
+		if err == nil {
+			err = c.missed()
+		}
 		return errors.Join(err, counts.show(out, map[string]any{"dryRun": c.DryRun, "discarded": discarded}))
 	})
 }
