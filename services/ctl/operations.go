@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 
 type operationsCommands struct {
 	Ls     operationsLs     `cmd:"" help:"List operations, newest first."`
-	Show   operationsShow   `cmd:"" help:"Show one operation and what it did for each entity; exit code 3 if it failed or was cancelled."`
+	Show   operationsShow   `cmd:"" help:"Show one operation, with what it did or found; exit code 3 if it failed or was cancelled."`
 	Watch  operationsWatch  `cmd:"" help:"Follow an operation to its end; exit code 3 if it failed or was cancelled."`
 	Cancel operationsCancel `cmd:"" help:"Stop an operation between two of its transactions."`
 	Undo   operationsUndo   `cmd:"" help:"Take back what a clean did: every list gets its items back. One that goes on is cancelled first."`
@@ -129,7 +130,8 @@ func watch(ctx context.Context, out *output, s *preferences.Service, id uuid.UUI
 		if err != nil {
 			return err
 		}
-		what, p := "items removed", o.Progress
+		unit, done := counting(o.Kind)
+		what, p := unit+" "+done, o.Progress
 		if o.Undo != nil && (o.State == preferences.Compensating || o.State == preferences.Compensated) {
 			what, p = "lists put right", o.Undo.Progress
 		}
@@ -216,6 +218,7 @@ type operationJSON struct {
 	Failure  string                `json:"failure,omitempty"`
 	Users    int64                 `json:"affectedUsers"`
 	Entities []operationEntityJSON `json:"entities,omitempty"`
+	Report   json.RawMessage       `json:"report,omitempty"`
 }
 
 type operationUndoJSON struct {
@@ -238,7 +241,7 @@ func operationOf(o preferences.Operation) operationJSON {
 	out := operationJSON{
 		Name: "operations/" + o.ID.String(), Kind: string(o.Kind), State: string(o.State), Stopping: o.Stopping,
 		Done: o.Progress.Done, Total: o.Progress.Total, Actor: o.Actor, Cause: o.Cause, Owner: o.Owner, Attempts: o.Attempts,
-		Created: o.Create, Failure: failureText(o.Failure),
+		Created: o.Create, Failure: failureText(o.Failure), Report: o.Report,
 	}
 	if !o.Start.IsZero() {
 		out.Started = &o.Start
@@ -278,13 +281,14 @@ func counted(p preferences.Progress) string {
 	return strconv.FormatInt(p.Done, 10) + " of " + strconv.FormatInt(p.Total, 10)
 }
 
-// showOperation prints an operation and, for people, its entities below it.
+// showOperation prints an operation and, for people, what it did or found below it.
 func showOperation(out *output, o preferences.Operation) error {
+	unit, _ := counting(o.Kind)
 	rows := [][]string{
 		{"name", "operations/" + o.ID.String()},
 		{"kind", string(o.Kind)},
 		{"state", stateText(o)},
-		{"progress", counted(o.Progress) + " items"},
+		{"progress", counted(o.Progress) + " " + unit},
 		{"called", o.Create.Format(time.DateTime) + " by " + o.Actor},
 	}
 	if !o.End.IsZero() {
@@ -299,11 +303,11 @@ func showOperation(out *output, o preferences.Operation) error {
 	if o.Failure != nil {
 		rows = append(rows, []string{"failure", failureText(o.Failure)})
 	}
-	if o.Cleaned != nil {
-		for _, e := range o.Cleaned.Entities {
-			rows = append(rows, []string{e.Entity.Type + " " + e.Entity.ID, strings.TrimSpace(fmt.Sprintf("%s, %d items %s", e.State, e.Deleted, failureText(e.Failure)))})
-		}
+	report, err := reportRows(o)
+	if err != nil {
+		return err
 	}
+	rows = append(rows, report...)
 	if err := out.show(operationOf(o), []string{"OPERATION", "IS"}, rows); err != nil {
 		return err
 	}

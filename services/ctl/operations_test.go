@@ -3,6 +3,7 @@ package ctl_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"regexp"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/prefsd/prefsd/pkg/pgtest"
 	"github.com/prefsd/prefsd/pkg/postgres"
 	"github.com/prefsd/prefsd/pkg/preferences"
+	"github.com/prefsd/prefsd/pkg/verify"
 	"github.com/prefsd/prefsd/services/ctl"
 )
 
@@ -39,7 +41,7 @@ func openShop(t *testing.T) *shop {
 func (s *shop) run(t *testing.T) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	works := map[preferences.OperationKind]operations.Work{preferences.KindBulkClean: s.Service} //nolint:exhaustive // no other is called for
+	works := map[preferences.OperationKind]operations.Work{preferences.KindBulkClean: s.Service, preferences.KindVerify: &verify.Runs{Store: s.store}} //nolint:exhaustive // no other is called for
 	runner := operations.NewRunner(operations.Options{Store: s.store, Works: works, Owner: "runner", Log: slog.New(slog.DiscardHandler)})
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(ctx) }()
@@ -128,7 +130,9 @@ func TestAnOperationIsCancelledFromTheCommandLine(t *testing.T) {
 	r = prefsctl(t, s.vars, "operations", "watch", id)
 	stop()
 	require.Equal(t, ctl.Amiss, r.code, r.err)
-	require.Equal(t, ctl.Amiss, prefsctl(t, s.vars, "operations", "show", id).code)
+	r = prefsctl(t, s.vars, "operations", "show", id)
+	require.Equal(t, ctl.Amiss, r.code, r.err)
+	require.Contains(t, r.out, "account x  not begun, 0 items\n", "its turn will not come any more")
 
 	var shown struct {
 		Operations []struct{ Name, State, Actor string }
@@ -138,6 +142,35 @@ func TestAnOperationIsCancelledFromTheCommandLine(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(r.out), &shown))
 	require.Equal(t, []struct{ Name, State, Actor string }{{"operations/" + id, "cancelled", "ops"}}, shown.Operations)
 	require.NotContains(t, prefsctl(t, s.vars, "operations", "ls", "--state=failed").out, id)
+}
+
+func TestALookAtTheDatabaseIsShownWithWhatItFound(t *testing.T) {
+	t.Parallel()
+	s := openShop(t)
+	s.save(t, "u", "x", "y")
+	db, err := postgres.Plain(s.vars["PREFS_DATABASE_URL"])
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), "delete from preferences where entity_id = 'y'")
+	require.NoError(t, errors.Join(err, db.Close()))
+	o, err := s.BeginRun(t.Context(), preferences.By{Actor: "ops"}, preferences.KindVerify, preferences.RunRequest{})
+	require.NoError(t, err)
+
+	stop := s.run(t)
+	r := prefsctl(t, s.vars, "operations", "watch", o.ID.String(), "--every=1ms")
+	stop()
+	require.Equal(t, ctl.Done, r.code, r.err)
+	out := spaces.ReplaceAllString(r.out, "\n")
+	require.Contains(t, out, "progress    1 of 1 lists\n")
+	require.Regexp(t, `(?m)^violations  [1-9]`, out)
+	require.Regexp(t, `(?m)^I8          1 violations of: The history of a list`, out)
+	require.Regexp(t, `(?m)^I8          list [0-9]+: `, out, "a sample")
+
+	var shown struct {
+		Report verify.Quality
+	}
+	r = prefsctl(t, s.vars, "operations", "show", o.ID.String(), "--json")
+	require.NoError(t, json.Unmarshal([]byte(r.out), &shown))
+	require.False(t, shown.Report.Sound)
 }
 
 func TestMisusedOperations(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/prefsd/prefsd/pkg/preferences"
@@ -59,23 +58,11 @@ func showRun(out *output, o preferences.Operation) error {
 	if o.Failure != nil {
 		shown.Error = o.Failure.Text
 	}
-	r := shown.Report
-	rows := [][]string{
-		{"state", string(o.State)},
-		{"processed", strconv.FormatInt(r.Processed, 10)},
-		{"found", strconv.FormatInt(r.Found, 10)},
-		{"reconciled", strconv.FormatInt(r.Reconciled, 10)},
-		{"waiting for a second run", strconv.FormatInt(r.Unconfirmed, 10)},
-	}
-	if r.Clean != "" {
-		rows = append(rows, []string{"cleaned by", r.Clean})
-	}
+	rows := [][]string{{"state", string(o.State)}}
 	if shown.Error != "" {
 		rows = append(rows, []string{"error", shown.Error})
 	}
-	for _, e := range r.Entities {
-		rows = append(rows, []string{string(e.Action), e.EntityType + " " + e.EntityID})
-	}
+	rows = append(rows, reconcileRows(shown.Report)...)
 	if err := out.show(shown, []string{"OPERATION", shown.Operation}, rows); err != nil {
 		return err
 	}

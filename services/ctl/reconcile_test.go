@@ -3,6 +3,7 @@ package ctl_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,10 @@ func TestReconcileShowsWhatWasFound(t *testing.T) {
 	require.Equal(t, ctl.Done, r.code, r.err)
 	require.Contains(t, r.out, "waiting for a second run")
 	require.Contains(t, r.out, "account a2")
+	show := prefsctl(t, map[string]string{"PREFS_DATABASE_URL": url}, "operations", "show", strings.Fields(r.out)[1])
+	require.Equal(t, ctl.Done, show.code, show.err)
+	require.Regexp(t, `(?m)^progress +2 of 2 entities *$`, show.out)
+	require.Regexp(t, `(?m)^missing +account a2 *$`, show.out)
 
 	r = reconciled(t, url, owner{err: fault.New(fault.Unavailable, fault.ReasonOwnerUnavailable, "away")})
 	require.Equal(t, ctl.Amiss, r.code, r.err)
