@@ -89,18 +89,22 @@ const (
 )
 
 // send sends a request. Where a key makes that harmless, it is sent until it is
-// answered.
+// answered. Only what succeeds is kept under a key: behind a refusal, an attempt
+// that got no answer may yet arrive and succeed.
 func (c *client) send(ctx context.Context, r Request, key string) (Answer, fate, error) {
 	unknown := false
 	for range insistent {
 		a, f, err := c.attempt(ctx, r, key)
 		unknown = unknown || f == lost
-		known := f == answered && a.Code != codeInProgress || f == refused && !unknown
-		if err != nil || known || key == "" {
-			if unknown && known {
-				c.run.count.resolved.Add(1)
-			}
+		settled := f == answered && a.Code != codeInProgress
+		switch {
+		case err != nil, key == "", !unknown && (settled || f == refused):
 			return a, f, err
+		case settled && a.Code == "":
+			c.run.count.resolved.Add(1)
+			return a, f, nil
+		case settled:
+			return Answer{}, lost, nil
 		}
 		if err := retry.Wait(ctx, shortly); err != nil {
 			return a, f, err
