@@ -122,7 +122,7 @@ func sameJSON(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) || sameButSpace(a, b) {
 		return true
 	}
-	return len(a) > 0 && len(b) > 0 && bytes.Equal(spelled(a), spelled(b))
+	return bytes.Equal(spelled(a), spelled(b))
 }
 
 // sameButSpace is the usual case without decoding: what jsonb gives back

@@ -45,6 +45,44 @@ func TestSameJSONComparesValues(t *testing.T) {
 	}
 }
 
+// TestBlanksBetweenValuesMakeNoDifference: what is the same otherwise is found
+// without decoding it.
+func TestBlanksBetweenValuesMakeNoDifference(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		a, b string
+		same bool
+	}{
+		{``, ``, true},
+		{`{"a":[1,true]}`, `{"a": [1, true]}`, true},
+		{`{"a":"x y"}`, `{"a": "x y"}`, true},
+		{`{"a":"x y"}`, `{"a": "xy"}`, false},
+		{`{"a":1}`, `{"a": 2}`, false},
+		{`{"a":1}`, `{"a": 1`, false},
+		{`{"a":"\" b"}`, `{"a": "\" b"}`, true},
+		{`{"a":"\" b"}`, `{"a": "\"b"}`, false},
+		{`{"a":"\n"}`, `{"a": "\t"}`, false},
+		{`{"a":"\\", "b":1}`, `{"a": "\\","b": 1}`, true},
+	} {
+		require.Equal(t, tc.same, sameButSpace([]byte(tc.a), []byte(tc.b)), "%s against %s", tc.a, tc.b)
+		require.Equal(t, tc.same, sameButSpace([]byte(tc.b), []byte(tc.a)), "%s against %s", tc.b, tc.a)
+	}
+}
+
+func TestTheSizeIsFoundWithoutDecoding(t *testing.T) {
+	t.Parallel()
+	for in, size := range map[string]int{
+		`{}`:                      len(`{}`),
+		`{"a":"b c"}`:             len(`{"a": "b c"}`),
+		`{"a" : [null , {}]}`:     len(`{"a": [null, {}]}`),
+		`{"a":"\u0041\u0042"}`:    len(`{"a": "AB"}`),
+		`{"a":"\n\"x"}`:           len(`{"a": "nqx"}`),      // an escape counts for one
+		`{"a":[1.5e300,-2,null]}`: len(`{"a": [, , null]}`), // a number for nothing
+	} {
+		require.Equal(t, size, leastSpelled([]byte(in)), in)
+	}
+}
+
 func TestMergePatchOfRFC7396(t *testing.T) {
 	t.Parallel()
 	for _, tc := range [][3]string{ // appendix A of the RFC: target, patch, result

@@ -292,3 +292,14 @@ func FuzzSpan(f *testing.F) {
 		}
 	})
 }
+
+func TestATokenThatIsCutShortIsNone(t *testing.T) {
+	t.Parallel()
+	whole := spanOf(List{ID: 300, Version: 7, UpdateTime: start}).append(nil)
+	_, ok := readSpan(whole)
+	require.True(t, ok)
+	for n := range whole {
+		_, ok := readSpan(whole[:n])
+		require.False(t, ok, "%d of %d bytes", n, len(whole))
+	}
+}
