@@ -154,3 +154,23 @@ func TestAuditOfAllReadsInWindows(t *testing.T) {
 		require.False(t, all[i].Time.After(all[i-1].Time), "newest first")
 	}
 }
+
+// TestASlowClockHidesNothing: a replica whose own clock is hours behind shows
+// what happened a moment ago.
+func TestASlowClockHidesNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "alice", "a")
+	begun, err := h.BeginRun(t.Context(), alice, preferences.KindVerify, preferences.RunRequest{})
+	require.NoError(t, err)
+	slow := preferences.New(preferences.Options{
+		Store: h.store, Announcer: h.announcer, Now: func() time.Time { return time.Now().Add(-3 * time.Hour) },
+	})
+	operations, err := slow.Operations(t.Context(), preferences.OperationQuery{})
+	require.NoError(t, err)
+	require.Len(t, operations.Operations, 1)
+	require.Equal(t, begun.ID, operations.Operations[0].ID)
+	audit, err := slow.Audit(t.Context(), preferences.AuditQuery{From: time.Now().Add(-time.Hour)})
+	require.NoError(t, err)
+	require.Len(t, audit.Events, 2, "the save and the call for the run")
+}

@@ -20,7 +20,7 @@ var (
 	_ verify.Store    = (*Store)(nil)
 )
 
-// Now implements reconcile.Store.
+// Now implements preferences.Store, reconcile.Store and reconcile.Calendar.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	var at time.Time
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, run("now").first(&at)) })

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/prefsd/prefsd/pkg/crashpoint"
+	"github.com/prefsd/prefsd/pkg/fault"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -24,10 +25,16 @@ func (s *Store) SetState(ctx context.Context, st preferences.State) error {
 	if st.Held.ID != uuid.Nil {
 		steps = append(steps, run("oplock", st.Held.ID, st.Held.Epoch))
 	}
+	if st.Lead > 0 {
+		steps = append(steps, run("guardtime", st.At, st.Lead.Seconds()))
+	}
 	steps = append(steps,
 		run("entitystate", st.Entity.Type, st.Entity.ID, st.Deleted, st.At, st.Source, d.Consumer, d.Topic, d.EventID),
 		run(commit))
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return owned(send(ctx, c, steps...)) })
 	crashpoint.Hit("state.recorded")
+	if refused(err, "guardtime") {
+		return fault.New(fault.Invalid, fault.ReasonInvalidField, "The event's time is more than %s ahead.", st.Lead).Because(err)
+	}
 	return err
 }

@@ -246,6 +246,10 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb, $10)
 insert into outbox (event_id, aggregatetype, aggregateid, aggregate_seq, type, topic, payload, headers, schema_version, record_key)
 values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10)
 
+-- name: guardtime
+-- $1 time, $2 seconds that it may be ahead: holds unless it is further ahead
+select 1 / count(*) from (select where $1 <= clock_timestamp() + make_interval(secs => $2)) t
+
 -- name: entitystate
 -- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id: the newest time wins, of equals the
 -- one that was processed last, but a deletion that is delivered again loses. What its owner has deleted stays deleted by its

@@ -90,7 +90,11 @@ func (s *Service) Audit(ctx context.Context, q AuditQuery) (AuditPage, error) {
 	r := AuditRange{UserID: q.UserID, Domain: q.Domain, Actor: q.Actor, From: q.From, Limit: historySize(q.Size)}
 	r.Behind.Time = q.To
 	if q.To.IsZero() {
-		r.Behind.Time = s.now().UTC().Add(clockSkew)
+		now, err := s.store.Now(ctx)
+		if err != nil {
+			return AuditPage{}, err
+		}
+		r.Behind.Time = now.Add(clockSkew)
 	}
 	if q.Token != "" && !openJSON(q.bound(), q.Token, &r.Behind) {
 		return AuditPage{}, badHistoryToken("must be the nextPageToken of a page with the same parameters")
@@ -109,8 +113,8 @@ func (s *Service) Audit(ctx context.Context, q AuditQuery) (AuditPage, error) {
 	return page, nil
 }
 
-// clockSkew is how far the clock of another replica, which wrote what is read
-// here, may be ahead.
+// clockSkew is how far the clock of a replica, which wrote what is read here, may
+// be ahead of the store's.
 const clockSkew = time.Minute
 
 func (s *Service) checkAudit(q AuditQuery, to time.Time) error {

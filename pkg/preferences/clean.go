@@ -7,8 +7,9 @@ import (
 	"github.com/prefsd/prefsd/pkg/fault"
 )
 
-// maxClockLead is how far ahead of us an owner's clock may be. A state from
-// further ahead would win over everything that happens until then.
+// maxClockLead is how far ahead of the store's clock an owner's may be. A state
+// from further ahead would win over everything that happens until then. Our own
+// clock has no say: one that is slow would make poison of every event.
 const maxClockLead = 5 * time.Minute
 
 // EntityDeleted takes in that an owner deleted an entity: from then on nobody
@@ -63,8 +64,5 @@ func (s *Service) setState(ctx context.Context, d Delivery, e Entity, deleted bo
 	if why := check(e.ID); why != "" {
 		return fault.New(fault.Invalid, fault.ReasonInvalidField, "The entity's id %s.", why)
 	}
-	if at.After(s.now().Add(maxClockLead)) {
-		return fault.New(fault.Invalid, fault.ReasonInvalidField, "The event's time is more than %s ahead.", maxClockLead)
-	}
-	return s.store.SetState(ctx, State{Entity: e, Deleted: deleted, At: at, Source: source, Delivery: d})
+	return s.store.SetState(ctx, State{Entity: e, Deleted: deleted, At: at, Source: source, Delivery: d, Lead: maxClockLead})
 }

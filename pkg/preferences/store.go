@@ -96,11 +96,13 @@ type Store interface {
 	// Update runs fn in one READ COMMITTED transaction. It may run fn again, so
 	// fn assigns results and makes no network call.
 	Update(ctx context.Context, fn func(context.Context, Tx) error) error
+	// Now is the store's clock, which all replicas share.
+	Now(ctx context.Context) (time.Time, error)
 	// SetState records that an entity was deleted or is back, in a transaction
 	// of its own that excludes every writer that adds the entity. A state older
 	// than the known one, or of a delivery that the inbox has seen, changes
 	// nothing. It fails with Aborted when it is that of an operation which another
-	// runner has taken over.
+	// runner has taken over, and with Invalid when it is too far ahead.
 	SetState(ctx context.Context, s State) error
 	// LiftState takes back that an entity is deleted if that is what the cause has
 	// recorded, and nobody anything since.
@@ -209,5 +211,6 @@ type State struct {
 	At       time.Time // the owner's time; the newest wins, and of equals the last
 	Source   string    // "event:<id>", "operation:<id>" or a subject
 	Delivery Delivery
-	Held     Held // the operation that says so; whoever has lost it records nothing
+	Held     Held          // the operation that says so; whoever has lost it records nothing
+	Lead     time.Duration // by which At may be ahead of the store's clock; zero: by any
 }

@@ -14,6 +14,8 @@ import (
 
 // Calendar is the port to the work that begins by the clock.
 type Calendar interface {
+	// Now is the time by which what has begun is remembered.
+	Now(ctx context.Context) (time.Time, error)
 	// Tick begins an operation of the kind if nobody has since it was due.
 	Tick(ctx context.Context, name string, due time.Time, kind preferences.OperationKind, request json.RawMessage) (begun bool, err error)
 }
@@ -60,7 +62,7 @@ func (s *Schedule) Run(ctx context.Context) error {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
-		s.look(ctx, time.Now().UTC())
+		s.look(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -69,12 +71,18 @@ func (s *Schedule) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Schedule) look(ctx context.Context, now time.Time) {
-	due := s.Due(now)
-	if due.IsZero() {
-		return
+// look goes by the calendar's clock: a replica whose own is ahead would begin
+// too early, and keep the others from beginning until then.
+func (s *Schedule) look(ctx context.Context) {
+	var due time.Time
+	var begun bool
+	now, err := s.Calendar.Now(ctx)
+	if err == nil {
+		due = s.Due(now)
 	}
-	begun, err := s.Calendar.Tick(ctx, string(s.Kind), due, s.Kind, json.RawMessage(`{}`))
+	if !due.IsZero() {
+		begun, err = s.Calendar.Tick(ctx, string(s.Kind), due, s.Kind, json.RawMessage(`{}`))
+	}
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:

@@ -1,7 +1,9 @@
 package reconcile_test
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,6 +34,32 @@ func TestScheduleKnowsWhenItWasDue(t *testing.T) {
 		_, err := reconcile.ParseSchedule(wrong)
 		require.Error(t, err, wrong)
 	}
+}
+
+// otherClock is a calendar that goes by a clock of its own.
+type otherClock struct {
+	now   time.Time
+	ticks chan time.Time
+}
+
+func (c otherClock) Now(context.Context) (time.Time, error) { return c.now, nil }
+
+func (c otherClock) Tick(_ context.Context, _ string, due time.Time, _ preferences.OperationKind, _ json.RawMessage) (bool, error) {
+	c.ticks <- due
+	return true, nil
+}
+
+// TestAScheduleGoesByTheCalendarsClock: whatever that of the replica shows.
+func TestAScheduleGoesByTheCalendarsClock(t *testing.T) {
+	t.Parallel()
+	s, err := reconcile.ParseSchedule("17 3 * * *")
+	require.NoError(t, err)
+	calendar := otherClock{time.Date(2031, 5, 4, 3, 17, 1, 0, time.UTC), make(chan time.Time, 1)}
+	s.Calendar, s.Log = calendar, slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.Begun = cancel
+	require.NoError(t, s.Run(ctx))
+	require.Equal(t, time.Date(2031, 5, 4, 3, 17, 0, 0, time.UTC), <-calendar.ticks)
 }
 
 func TestOneOfAllReplicasGetsATick(t *testing.T) {
