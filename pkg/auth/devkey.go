@@ -127,9 +127,10 @@ type Grant struct {
 	Issuer   string
 	Audience string
 	Lifetime time.Duration
+	Issued   time.Time // default: now
 }
 
-// Sign returns a token for the grant, valid from now on.
+// Sign returns a token for the grant, valid from when it is issued.
 func (k *DevKey) Sign(g Grant) (string, error) {
 	if err := CheckSubject(g.Subject); err != nil {
 		return "", fmt.Errorf("sign a token: %w", err)
@@ -137,10 +138,12 @@ func (k *DevKey) Sign(g Grant) (string, error) {
 	setDefault(&g.Issuer, DevIssuer)
 	setDefault(&g.Audience, DevAudience)
 	setDefault(&g.Lifetime, DevLifetime)
-	now := time.Now()
+	if g.Issued.IsZero() {
+		g.Issued = time.Now()
+	}
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
 		"iss": g.Issuer, "aud": g.Audience, "sub": g.Subject, "scope": strings.Join(g.Scopes, " "),
-		"iat": now.Unix(), "exp": now.Add(g.Lifetime).Unix(),
+		"iat": g.Issued.Unix(), "exp": g.Issued.Add(g.Lifetime).Unix(),
 	})
 	token.Header["kid"] = k.id
 	signed, err := token.SignedString(k.private)

@@ -209,11 +209,12 @@ func (p *Process) AwaitReady(tb testing.TB, url string) {
 			tb.Fatalf("%s ended at its start:\n%s", p.Name, p.Tail())
 		default:
 		}
-		return status(url) == http.StatusOK
+		return Status(url) == http.StatusOK
 	})
 }
 
-func status(url string) int {
+// Status is what a GET is answered with; 0 if no answer comes.
+func Status(url string) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)

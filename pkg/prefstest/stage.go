@@ -45,6 +45,7 @@ type Stage struct {
 	Env         []string           // more variables for what is started
 	Lost        map[uuid.UUID]bool // events that Settle does not ask for: a failover has lost their rows
 	Build       Build              // how it is built
+	Lenient     time.Duration      // how far off a clock may be that judges tokens of the stage
 	prefs       *preferences.Service
 	admin       *sql.DB
 	key         *auth.DevKey
@@ -120,9 +121,19 @@ func (s *Stage) Entities(tb testing.TB, user string) []string {
 // Token is that of a user, or of whoever holds the scopes.
 func (s *Stage) Token(tb testing.TB, subject string, scopes ...string) string {
 	tb.Helper()
-	token, err := s.key.Sign(auth.Grant{Subject: subject, Scopes: scopes})
+	token, err := s.key.Sign(auth.Grant{
+		Subject: subject, Scopes: scopes, Issued: time.Now().Add(-s.Lenient), Lifetime: 2*s.Lenient + auth.DevLifetime,
+	})
 	require.NoError(tb, err)
 	return token
+}
+
+// KeySet is what the issuer of the stage's tokens publishes.
+func (s *Stage) KeySet(tb testing.TB) []byte {
+	tb.Helper()
+	set, err := s.key.JWKS()
+	require.NoError(tb, err)
+	return set
 }
 
 // Service is a running api or consumer.
@@ -142,6 +153,12 @@ func (s *Stage) API(tb testing.TB, before *Service) *Service {
 func (s *Stage) Consumer(tb testing.TB, before *Service) *Service {
 	tb.Helper()
 	return s.start(tb, "consumer", before)
+}
+
+// Launch starts a binary and does not wait until it is ready.
+func (s *Stage) Launch(tb testing.TB, name string) *Service {
+	tb.Helper()
+	return s.launch(tb, s.Build.binary(tb, name), nil)
 }
 
 // env is what every binary of the stage is told.

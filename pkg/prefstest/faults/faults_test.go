@@ -190,7 +190,7 @@ func TestABrokerThatIsAwayStopsNobodyFromSaving(t *testing.T) {
 			tick.Stop()
 		}
 	}
-	require.Equal(t, http.StatusOK, status(t, consumer.AdminURL+"/livez"))
+	require.Equal(t, http.StatusOK, prefstest.Status(consumer.AdminURL+"/livez"))
 	mortal.Revive(t)
 	stage.Produce(t, prefstest.Deleted("e1", account(saves), time.Now()))
 	report := stage.Settle(t)
@@ -199,13 +199,4 @@ func TestABrokerThatIsAwayStopsNobodyFromSaving(t *testing.T) {
 	require.Zero(t, api.Terminate(t))
 	require.Zero(t, consumer.Terminate(t))
 	t.Logf("%d saves while the broker was away, none refused", saves)
-}
-
-func status(t *testing.T, url string) int {
-	t.Helper()
-	caller := prefstest.NewCaller(url, "")
-	defer caller.Close()
-	answer, err := caller.Do(t.Context(), http.MethodGet, "", nil)
-	require.NoError(t, err)
-	return answer.Status
 }

@@ -42,8 +42,8 @@ func TestPostgreSQLThatIsCutAndRestartedDelaysAllAndLosesNothing(t *testing.T) {
 		switch {
 		case i == stop:
 			require.NoError(t, server.Stop())
-			require.Equal(t, http.StatusOK, status(t, api.AdminURL+"/livez"))
-			require.Equal(t, http.StatusServiceUnavailable, status(t, api.AdminURL+"/readyz"))
+			require.Equal(t, http.StatusOK, prefstest.Status(api.AdminURL+"/livez"))
+			require.Equal(t, http.StatusServiceUnavailable, prefstest.Status(api.AdminURL+"/readyz"))
 			require.NoError(t, server.Start(t.Context()))
 			load.Flow(t, 10)
 		case i == kill:
