@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 
 	kafkago "github.com/segmentio/kafka-go"
 
@@ -56,6 +58,7 @@ func judge(err error) verdict {
 
 // publishError turns an answer into what the outbox understands.
 func publishError(at topicPartition, v verdict, err error) error {
+	err = advised(err)
 	switch v {
 	case acked:
 		return nil
@@ -66,4 +69,44 @@ func publishError(at topicPartition, v verdict, err error) error {
 	case unanswered:
 	}
 	return fmt.Errorf("publish to %s: %w: %w", at, outbox.ErrUnreachable, err)
+}
+
+// advised adds to an error that no waiting mends what an operator can do about
+// it.
+func advised(err error) error {
+	if what := advice(err); what != "" {
+		return fmt.Errorf("%w; %s", err, what)
+	}
+	return err
+}
+
+func advice(err error) string {
+	var code kafkago.Error
+	if errors.As(err, &code) {
+		return granting(code)
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "the broker's certificate is not trusted: see PREFS_KAFKA_TLS_CA_FILE and PREFS_KAFKA_TLS_SERVER_NAME"
+	}
+	// So crypto/tls names what the other end complains of.
+	if remote, ok := errors.AsType[*net.OpError](err); ok && remote.Op == "remote error" {
+		return "the broker refuses our certificate: see PREFS_KAFKA_TLS_CERT_FILE, PREFS_KAFKA_TLS_KEY_FILE and what it trusts"
+	}
+	return ""
+}
+
+// granting is for refusals of a broker that knows well who we are, or does not.
+func granting(code kafkago.Error) string {
+	switch code { //nolint:exhaustive // the rest passes, or is no matter of permission
+	case kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState:
+		return "see PREFS_KAFKA_SASL_MECHANISM, PREFS_KAFKA_SASL_USERNAME and PREFS_KAFKA_SASL_PASSWORD"
+	case kafkago.TopicAuthorizationFailed:
+		return "grant our principal Describe on the topic, with Write if we publish to it, with Read if we consume it"
+	case kafkago.GroupAuthorizationFailed:
+		return "grant our principal Read on the group (PREFS_KAFKA_GROUP)"
+	case kafkago.ClusterAuthorizationFailed:
+		return "grant our principal IdempotentWrite on the cluster"
+	default:
+		return ""
+	}
 }

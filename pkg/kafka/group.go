@@ -190,6 +190,9 @@ func (g *Group) failed(ctx context.Context, stage Stage, err error, attrs ...slo
 	if g.cfg.Hooks.Failed != nil {
 		g.cfg.Hooks.Failed(stage)
 	}
+	if stage != StageHandle && stage != StageGate { // those are not the broker's
+		err = advised(err)
+	}
 	attrs = append(attrs, slog.String("stage", string(stage)), slog.Any("error", err))
 	g.log.LogAttrs(ctx, g.levelOf(stage), "consumer group tries again", attrs...)
 }

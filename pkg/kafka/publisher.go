@@ -119,7 +119,7 @@ func (p *Publisher) route(ctx context.Context, msgs []outbox.Message, results []
 		n, known := counts[m.Topic]
 		switch {
 		case err != nil:
-			results[i] = fmt.Errorf("look up topic %s: %w: %w", m.Topic, outbox.ErrUnreachable, err)
+			results[i] = fmt.Errorf("look up topic %s: %w: %w", m.Topic, outbox.ErrUnreachable, advised(err))
 		case !known:
 			results[i] = fmt.Errorf("look up topic %s: %w: the cluster does not know it", m.Topic, outbox.ErrUnreachable)
 		default:

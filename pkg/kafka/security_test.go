@@ -2,16 +2,10 @@ package kafka_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,61 +17,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/prefsd/prefsd/pkg/kafka"
+	"github.com/prefsd/prefsd/pkg/kafkatest"
 	"github.com/prefsd/prefsd/pkg/outbox"
 )
 
-// authority signs certificates into a directory of its own.
-type authority struct {
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	a := &authority{dir: t.TempDir()}
-	a.cert, a.key = a.sign(t, "ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	return a
-}
-
-func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
-
-func (a *authority) sign(t *testing.T, name string, tmpl *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	tmpl.SerialNumber = big.NewInt(time.Now().UnixNano())
-	tmpl.Subject = pkix.Name{CommonName: name}
-	tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	parent, signer := tmpl, key
-	if a.cert != nil {
-		parent, signer = a.cert, a.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, &key.PublicKey, signer)
-	require.NoError(t, err)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	require.NoError(t, err)
-	write := func(file, kind string, b []byte) {
-		require.NoError(t, os.WriteFile(a.file(file), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600))
-	}
-	write(name+".pem", "CERTIFICATE", der)
-	write(name+".key", "PRIVATE KEY", pkcs8)
-	cert, err := x509.ParseCertificate(der)
-	require.NoError(t, err)
-	return cert, key
-}
-
 // secureBroker wants a client certificate and a password.
-func secureBroker(t *testing.T, a *authority) []string {
+func secureBroker(t *testing.T, a *kafkatest.Authority) []string {
 	t.Helper()
-	a.sign(t, "broker", &x509.Certificate{
+	a.Sign(t, "broker", &x509.Certificate{
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
-	a.sign(t, "client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	pair, err := tls.LoadX509KeyPair(a.file("broker.pem"), a.file("broker.key"))
+	a.Sign(t, "client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	pair, err := tls.LoadX509KeyPair(a.File("broker.pem"), a.File("broker.key"))
 	require.NoError(t, err)
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(a.Cert)
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "topic"), kfake.EnableSASL(),
 		kfake.Superuser("PLAIN", "plain", "secret"),
 		kfake.Superuser("SCRAM-SHA-256", "scram256", "secret"),
@@ -117,10 +71,10 @@ func roundTrip(t *testing.T, cfg kafka.Config) error {
 
 func TestEncryptionAndPasswords(t *testing.T) {
 	t.Parallel()
-	a := newAuthority(t)
+	a := kafkatest.NewAuthority(t)
 	base := kafka.Config{
 		Brokers: secureBroker(t, a), ClientID: "test",
-		TLS: kafka.TLS{Enabled: true, CAFile: a.file("ca.pem"), CertFile: a.file("client.pem"), KeyFile: a.file("client.key")},
+		TLS: kafka.TLS{Enabled: true, CAFile: a.File("ca.pem"), CertFile: a.File("client.pem"), KeyFile: a.File("client.key")},
 	}
 	for mechanism, user := range map[string]string{"PLAIN": "plain", "SCRAM-SHA-256": "scram256", "scram-sha-512": "scram512"} {
 		cfg := base
@@ -135,9 +89,13 @@ func TestEncryptionAndPasswords(t *testing.T) {
 	stranger := base
 	stranger.SASL = kafka.SASL{Mechanism: "PLAIN", Username: "plain", Password: "secret"}
 	stranger.TLS.CertFile, stranger.TLS.KeyFile = "", ""
-	require.ErrorIs(t, roundTrip(t, stranger), outbox.ErrUnreachable, "without a client certificate")
-	stranger.TLS = kafka.TLS{Enabled: true, CAFile: newAuthority(t).file("ca.pem")}
-	require.ErrorIs(t, roundTrip(t, stranger), outbox.ErrUnreachable, "with another authority")
+	err := roundTrip(t, stranger)
+	require.ErrorIs(t, err, outbox.ErrUnreachable, "without a client certificate")
+	require.ErrorContains(t, err, "PREFS_KAFKA_TLS_CERT_FILE")
+	stranger.TLS = kafka.TLS{Enabled: true, CAFile: kafkatest.NewAuthority(t).File("ca.pem")}
+	err = roundTrip(t, stranger)
+	require.ErrorIs(t, err, outbox.ErrUnreachable, "with another authority")
+	require.ErrorContains(t, err, "PREFS_KAFKA_TLS_CA_FILE")
 }
 
 func TestPasswordsAreNotPrinted(t *testing.T) {

@@ -226,6 +226,7 @@ func (l *leader) settle(ctx context.Context, d delivery) error {
 	}
 	d.lane.fail(now)
 	l.r.noteFailure(v.cause)
+	l.r.warnUnpublished(ctx, v.cause)
 	if _, ok := errors.AsType[*Refused](v.cause); ok {
 		return l.turn().Refused(ctx, v.first, v.cause.Error())
 	}

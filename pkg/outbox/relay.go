@@ -28,8 +28,9 @@ type Relay struct {
 	metrics   *metrics
 	poke      chan struct{}
 
-	unsaved unsaved // of the goroutine that leads
-	memory  *Memory // likewise; nil once it was compared
+	unsaved unsaved   // of the goroutine that leads
+	memory  *Memory   // likewise; nil once it was compared
+	warned  time.Time // likewise
 
 	mu     sync.Mutex
 	status Status

@@ -66,6 +66,18 @@ func (r *Relay) noteFailure(err error) {
 	r.status.LastError, r.status.LastErrorTime = err.Error(), time.Now()
 }
 
+// warnEvery keeps an outage from filling the log: every partition notices it,
+// and again at every attempt.
+const warnEvery = 10 * time.Second
+
+// warnUnpublished says why nothing goes out, to one of the partitions at least.
+func (r *Relay) warnUnpublished(ctx context.Context, err error) {
+	if now := time.Now(); now.Sub(r.warned) >= warnEvery {
+		r.warned = now
+		r.log.WarnContext(ctx, "relay cannot publish and tries again", slog.Any("error", err))
+	}
+}
+
 func (r *Relay) noteQuarantine(ctx context.Context, rows []Exile) {
 	for i := range rows {
 		if rows[i].Reason != ReasonBlocked {
