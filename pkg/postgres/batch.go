@@ -82,10 +82,14 @@ var errLost = errors.New("connection lost")
 // errOutcomeUnknown marks a commit that was sent and whose answer never came.
 var errOutcomeUnknown = errors.New("commit was sent, its answer is lost")
 
-// send runs the steps in one round trip. A batch that ends in a commit is done
-// once the commit's answer has been read, whatever becomes of the connection
-// afterwards; without that answer its outcome is unknown.
+// send runs the steps in one round trip, once the connection knows them. A batch
+// that ends in a commit is done once the commit's answer has been read, whatever
+// becomes of the connection afterwards; without that answer its outcome is
+// unknown.
 func send(ctx context.Context, c *pgx.Conn, steps ...step) error {
+	if err := prepare(ctx, c, steps); err != nil {
+		return err
+	}
 	b := &pgx.Batch{}
 	for _, st := range steps {
 		b.Queue(st.name, st.args...)

@@ -6,7 +6,7 @@ import (
 )
 
 // steady opens connections that outlive whoever needed them first. A caller who
-// hangs up meanwhile would cost the connection, and with it all that preparing it
+// hangs up meanwhile would cost the connection, and with it all that opening one
 // takes, just when many are needed: after a start or an outage. Only the caller's
 // deadline counts.
 type steady struct{ driver.Connector }

@@ -24,7 +24,7 @@ func openWiredUnchecked(t *testing.T) (*house, *pgtest.Wire) {
 	t.Helper()
 	w, through := pgtest.NewWire(t, pgtest.New(t))
 	h := openUnchecked(t, through)
-	require.NoError(t, h.store.Ping(t.Context())) // the connection is there, and its statements are prepared
+	require.NoError(t, h.store.Ping(t.Context())) // the connection is there
 	return h, w
 }
 

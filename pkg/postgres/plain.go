@@ -12,9 +12,9 @@ import (
 // the others look.
 const plainConns = 4
 
-// Plain prepares a pool without the settings and the prepared statements of a
-// Store: for migrations, and to ask whether one is pending, while the schema may
-// not be the one that this release expects.
+// Plain prepares a pool without the settings of a Store: for migrations, and to
+// ask whether one is pending, while the schema may not be the one that this
+// release expects.
 func Plain(url string) (*sql.DB, error) {
 	conn, err := pgx.ParseConfig(url)
 	if err != nil {

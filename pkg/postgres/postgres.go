@@ -69,7 +69,7 @@ type Store struct {
 var _ preferences.Store = (*Store)(nil)
 
 // Open prepares a pool; it connects when it is used. The schema must be
-// migrated by then: every connection prepares the statements of this release.
+// migrated by then.
 func Open(cfg Config) (*Store, error) {
 	conn, err := pgx.ParseConfig(cfg.URL)
 	if err != nil {
@@ -88,7 +88,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	pool := sql.OpenDB(steady{stdlib.GetConnector(*conn, stdlib.OptionAfterConnect(prepare))})
+	pool := sql.OpenDB(steady{stdlib.GetConnector(*conn)})
 	pool.SetMaxOpenConns(cfg.MaxConns)
 	pool.SetMaxIdleConns(cfg.MaxConns)
 	db, err := gorm.Open(driver.New(driver.Config{Conn: pool}), &gorm.Config{

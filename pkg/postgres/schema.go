@@ -17,9 +17,9 @@ const (
 var errPending = errors.New("migrations are pending")
 
 // AwaitSchema waits until no migration is pending, and applies those that are
-// if it may migrate. It uses connections of its own: a Store prepares
-// statements that need the schema. What it waits for is reported whenever it
-// becomes something else. The answer is false if ctx ended first; an error
+// if it may migrate. It uses connections of its own: those of a Store have its
+// limits, which are not for migrations. What it waits for is reported whenever
+// it becomes something else. The answer is false if ctx ended first; an error
 // means that the URL is wrong.
 func AwaitSchema(ctx context.Context, url string, migrate bool, report func(missing error)) (there bool, err error) {
 	db, err := Plain(url)

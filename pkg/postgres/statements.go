@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,14 +24,38 @@ func parseStatements(source string) map[string]string {
 	return out
 }
 
-// prepare gives every statement its name on a new connection. Statements
-// prepared by name survive a refused batch; pgx forgets those of its own cache
-// then, and every conflict would parse and plan them again.
-func prepare(ctx context.Context, c *pgx.Conn) error {
-	for name, body := range statements {
-		if _, err := c.Prepare(ctx, name, body); err != nil {
-			return fmt.Errorf("prepare %s: %w", name, err)
+// inFailedTx is the state of a connection whose transaction takes nothing but
+// its end, or the way back to a savepoint.
+const inFailedTx = 'E'
+
+// preparedKey is where a connection keeps the names that it knows.
+const preparedKey = "prefsd.prepared"
+
+// prepare gives the statements of the steps their names on a connection that
+// does not know them yet. Statements prepared by name survive a refused batch;
+// pgx forgets those of its own cache then, and every conflict would parse and
+// plan them again. A connection that opens prepares none: to prepare a statement
+// is to wait for whoever locks its tables, and work on others must not.
+func prepare(ctx context.Context, c *pgx.Conn, steps []step) error {
+	known, _ := c.PgConn().CustomData()[preparedKey].(map[string]bool)
+	if known == nil {
+		known = make(map[string]bool, len(statements))
+		c.PgConn().CustomData()[preparedKey] = known
+	}
+	for _, st := range steps {
+		body, named := statements[st.name]
+		if !named || known[st.name] {
+			continue
 		}
+		if c.PgConn().TxStatus() == inFailedTx { // then the first step leaves it; it may do so twice
+			if _, err := c.Exec(ctx, statements[steps[0].name]); err != nil {
+				return failure(c, steps[0], false, err)
+			}
+		}
+		if _, err := c.Prepare(ctx, st.name, body); err != nil {
+			return failure(c, st, false, err)
+		}
+		known[st.name] = true
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
--- The statements of the hot paths and of the protocols that touch lists. Each is prepared under its name on every
--- connection. All of them run under READ COMMITTED. Times come from the writer: the larger of its clock and the stored
+-- The statements of the hot paths and of the protocols that touch lists. Each is prepared under its name on a
+-- connection that needs it first. All of them run under READ COMMITTED. Times come from the writer: the larger of its clock and the stored
 -- time + 1 microsecond, so that rows, event, tag and answer of one version carry one time, known before anything is sent.
 -- A guard that does not hold divides by zero (22012): the server then refuses the rest of the batch.
 

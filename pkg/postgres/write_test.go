@@ -85,7 +85,7 @@ func TestRoundTripsOfTheHotOperations(t *testing.T) {
 		if name == "replace one move" || name == "move" || name == "patch" || name == "replace unchanged" {
 			h.save(t, "u", ids...) // each starts from the same list, whatever the order of the map
 		}
-		// A connection that is not idle is pinged or prepared at other times: only the operation counts.
+		// A connection that is not idle is pinged at other times: only the operation counts.
 		require.Equal(t, tc.trips, h.trips.during(func() { require.NoError(t, tc.do()) }), name)
 	}
 }
