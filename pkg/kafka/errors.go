@@ -97,7 +97,7 @@ func advice(err error) string {
 
 // granting is for refusals of a broker that knows well who we are, or does not.
 func granting(code kafkago.Error) string {
-	switch code { //nolint:exhaustive // the rest passes, or is no matter of permission
+	switch code {
 	case kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState:
 		return "see PREFS_KAFKA_SASL_MECHANISM, PREFS_KAFKA_SASL_USERNAME and PREFS_KAFKA_SASL_PASSWORD"
 	case kafkago.TopicAuthorizationFailed:

@@ -69,13 +69,16 @@ func TestTheOutboxUnderstandsEveryAnswer(t *testing.T) {
 func TestRefusalsSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	at := topicPartition{"topic", 3}
-	for code, want := range map[kafkago.Error]string{
-		kafkago.SASLAuthenticationFailed:   "PREFS_KAFKA_SASL_PASSWORD",
-		kafkago.TopicAuthorizationFailed:   "Write if we publish to it",
-		kafkago.GroupAuthorizationFailed:   "PREFS_KAFKA_GROUP",
-		kafkago.ClusterAuthorizationFailed: "IdempotentWrite",
+	for _, tc := range []struct {
+		code kafkago.Error
+		want string
+	}{
+		{kafkago.SASLAuthenticationFailed, "PREFS_KAFKA_SASL_PASSWORD"},
+		{kafkago.TopicAuthorizationFailed, "Write if we publish to it"},
+		{kafkago.GroupAuthorizationFailed, "PREFS_KAFKA_GROUP"},
+		{kafkago.ClusterAuthorizationFailed, "IdempotentWrite"},
 	} {
-		require.ErrorContains(t, publishError(at, judge(code), code), want)
+		require.ErrorContains(t, publishError(at, judge(tc.code), tc.code), tc.want)
 	}
 	require.NotContains(t, publishError(at, unanswered, kafkago.NotLeaderForPartition).Error(), "; ", "that passes by itself")
 }

@@ -38,7 +38,7 @@ func (p *Process) SetClock(tb testing.TB, ahead time.Duration) {
 	}
 	_, err = memory.WriteAt(bent, base+int64(free))
 	require.NoError(tb, err)
-	_, err = memory.WriteAt(binary.LittleEndian.AppendUint32([]byte{jump}, uint32(free-entry-jumpSize)), base+int64(entry)) //nolint:gosec // within two pages
+	_, err = memory.WriteAt(binary.LittleEndian.AppendUint32([]byte{jump}, uint32(free-entry-jumpSize)), base+int64(entry))
 	require.NoError(tb, err)
 }
 
@@ -57,7 +57,7 @@ func bentClock(ahead time.Duration) []byte {
 		[]byte{0x85, 0xff},         // test edi, edi
 		[]byte{0x75, 15},           // jnz: not CLOCK_REALTIME
 		[]byte{0x48, 0xb8},         // mov rax, ahead
-		binary.LittleEndian.AppendUint64(nil, uint64(int64(ahead.Seconds()))), //nolint:gosec // two's complement
+		binary.LittleEndian.AppendUint64(nil, uint64(int64(ahead.Seconds()))),
 		[]byte{0x48, 0x01, 0x06}, // add [rsi], rax
 		[]byte{0x31, 0xc0},       // xor eax, eax
 		[]byte{0xc3},             // ret
@@ -92,5 +92,5 @@ func gettime(tb testing.TB, image []byte) int {
 	require.NoError(tb, err)
 	at := slices.IndexFunc(symbols, func(s elf.Symbol) bool { return s.Name == "__vdso_clock_gettime" })
 	require.GreaterOrEqual(tb, at, 0)
-	return int(symbols[at].Value) //nolint:gosec // within two pages
+	return int(symbols[at].Value)
 }
