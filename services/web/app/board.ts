@@ -75,9 +75,10 @@ export class Board {
   }
 
   #stand(now: Standing): void {
-    const { outbox, deadLetters, consumers, operations, reconciliation } = now;
+    const { outbox, deadLetters, consumers, operations, reconciliation, verification } = now;
     const lag = consumers.reduce((sum, partition) => sum + partition.lag, 0);
     const compared = reconciliation.lastReport;
+    const checked = verification.lastReport;
     this.#tiles.replaceChildren(
       tile("Events to deliver", `${outbox.unpublished}${outbox.unpublishedCapped ? "+" : ""}`,
         outbox.unpublished > 0 ? `the oldest for ${seconds(outbox.oldestUnpublishedAgeSeconds)}` : "none waits", outbox.oldestUnpublishedAgeSeconds > 30),
@@ -89,6 +90,8 @@ export class Board {
       tile("Open operations", String(operations.open), operations.failed > 0 ? `${operations.failed} failed` : "none failed", operations.failed > 0),
       tile("Last comparison", compared ? compared.state : "Not yet",
         compared ? `${ago(Date.parse(compared.endTime))}: ${differences(compared.summary)}` : "of lists with their owners", compared?.state === "failed"),
+      tile("Last check", checked ? (checked.summary.sound ? "All in order" : count(checked.summary.violations, "violation")) : "Not yet",
+        checked ? `${ago(Date.parse(checked.endTime))}: ${count(checked.summary.lists, "list")}` : "of everything that is kept", checked?.summary.sound === false),
     );
     this.#letters.hidden = deadLetters.recent.length === 0;
     this.#letters.replaceChildren(...lettersOf(deadLetters.recent));

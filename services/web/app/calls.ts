@@ -21,10 +21,23 @@ export class Refused extends Error {
 }
 
 export class Calls {
+  readonly #reports = new Map<string, Operation>();
+
   constructor(private readonly token: string, private readonly signal: AbortSignal) {}
 
-  operations(): Promise<Operation[]> {
-    return this.#ask<Schemas["Operations"]>(`${deployment.apiUrl}/operations?pageSize=20`).then((page) => page.operations);
+  async operations(): Promise<Operation[]> {
+    const page = await this.#ask<Schemas["Operations"]>(`${deployment.apiUrl}/operations?pageSize=20`);
+    return Promise.all(page.operations.map((operation) => this.#whole(operation)));
+  }
+
+  /** What was compared or checked, with what came of it: lists leave that out. Once it has ended it stays as it is. */
+  async #whole(operation: Operation): Promise<Operation> {
+    if (!operation.done || (operation.kind !== "reconcile" && operation.kind !== "verify")) return operation;
+    const known = this.#reports.get(operation.name);
+    if (known) return known;
+    const read = await this.#ask<Operation>(`${deployment.apiUrl}/${operation.name}`).catch(() => null);
+    if (read) this.#reports.set(operation.name, read);
+    return read ?? operation;
   }
 
   /** How the deployment stands. */
@@ -38,6 +51,16 @@ export class Calls {
 
   undo(operation: Operation): Promise<Operation> {
     return this.#ask(`${deployment.apiUrl}/${operation.name}/undo`, "POST");
+  }
+
+  /** Compares the lists with the owners of what is in them. */
+  reconcile(dryRun: boolean): Promise<Operation> {
+    return this.#ask(`${deployment.apiUrl}/operations:reconcile?dryRun=${dryRun}`, "POST");
+  }
+
+  /** Checks all data against what must always be true. */
+  verify(): Promise<Operation> {
+    return this.#ask(`${deployment.apiUrl}/operations:verify`, "POST");
   }
 
   /** In how many lists an account is. */

@@ -35,6 +35,8 @@ export class ListPage {
   #editing = false;
   #filter = "";
   #dragged: string | null = null;
+  /** Whose favourite began an order, or joined it. */
+  #joined = "";
   /** Several changes are one for the eye. */
   #still = false;
   #offered = (): void => undefined;
@@ -95,6 +97,9 @@ export class ListPage {
     addEventListener("beforeunload", (event) => {
       if (this.#store.state.draft?.kept === false) event.preventDefault();
     }, { signal });
+    const bar = new ResizeObserver(() => document.body.style.setProperty("--bar", `${this.#part.bar.offsetHeight}px`));
+    bar.observe(this.#part.bar); // what is told stands above it
+    signal.addEventListener("abort", () => { bar.disconnect(); document.body.style.removeProperty("--bar"); });
     const timer = setInterval(() => {
       if (!document.hidden && this.#store.state.status === "ready") void this.#store.load();
     }, pollEvery);
@@ -120,8 +125,9 @@ export class ListPage {
   }
 
   #saved(state: State): void {
+    const text = this.#joined ? `${this.#joined} is a favourite, and in your order now.` : "Order saved.";
     this.#finish();
-    if (state.skipped.length === 0) this.#offered = toast("Order saved.", { text: "Undo", run: () => void this.#takeBack() });
+    if (state.skipped.length === 0) this.#offered = toast(text, { text: "Undo", run: () => void this.#takeBack() });
   }
 
   #ask(conflict: Conflict | null): void {
@@ -188,8 +194,10 @@ export class ListPage {
     say(this.#part.divider, shown.unordered.length === 0 || (!begun && !this.#editing) ? "" : this.#editing ? "Not in your order: drag up, or add" : "Not in your order");
     const found = this.#editing || [...shown.items, ...shown.unordered].some((item) => item.name.toLowerCase().includes(this.#filter));
     const first = state.etag !== null && state.items.length === 0 && state.unordered.length > 0 && !state.draft;
+    const arranged = state.etag !== null && !state.version && state.draft !== null; // what was told of the first goes on being told
     say(this.#part.hint, !found && this.#filter ? "No account has this in its name."
-      : first ? `You have not arranged these yet. ${this.#editing ? "Drag them" : "Customize the order"}, or keep A–Z.` : "");
+      : first ? `You have not arranged these yet. ${this.#editing ? "Drag them" : "Customize the order"}, or keep A–Z.`
+      : arranged ? "Save order keeps this, Cancel goes back to A–Z." : "");
     this.#part.edit.classList.toggle("primary", first);
   }
 
@@ -205,6 +213,7 @@ export class ListPage {
 
   #finish(): void {
     this.#editing = false;
+    this.#joined = "";
     this.#keys.drop();
     this.#part.edit.focus();
   }
@@ -224,6 +233,8 @@ export class ListPage {
 
   async #takeBack(version?: number): Promise<void> {
     const { error } = await this.#store.undo(version);
+    // Of the buttons that led here, some are gone.
+    if (document.activeElement === document.body) this.#part.edit.focus();
     if (!error) toast(version === undefined ? "The last save was taken back." : `Your order is what it was in version ${version}.`);
   }
 
@@ -261,6 +272,7 @@ export class ListPage {
     const row = [...items, ...unordered].find((item) => item.id === id);
     if (!row) return;
     const now = row.attributes["isFavorite"] !== true;
+    if (!this.#editing && unordered.includes(row)) this.#joined = row.name;
     announce(now ? `${row.name} is a favourite.` : `${row.name} is no favourite any more.`);
     void this.#store.patch(id, { isFavorite: now });
   }
@@ -272,8 +284,9 @@ export class ListPage {
   #remove(id: string): void {
     const ids = Rows.ids(this.#rows.ordered);
     const near = ids[ids.indexOf(id) + 1] ?? ids[ids.indexOf(id) - 1];
+    const deed = (document.activeElement as HTMLElement | null)?.dataset["do"] ?? "remove";
     this.#change(() => this.#store.remove(id));
-    if (near !== undefined) this.#rows.focus(near, "remove");
+    if (near !== undefined) this.#rows.focus(near, deed as Deed);
     announce(`${this.#rows.nameOf(id)} removed from your order.`);
   }
 

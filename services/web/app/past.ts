@@ -37,11 +37,17 @@ function entry(change: Change, user: string, names: ReadonlyMap<string, string>,
   write(part.time, ago(time));
   set(part.time, "datetime", change.time);
   set(part.time, "title", clock(time));
-  write(part.who, `· ${change.actor === user ? "you" : change.actor} · version ${change.version}`);
+  write(part.who, `· ${change.actor === user ? "you" : whoseName(change.actor)} · version ${change.version}`);
   set(part.back, "aria-label", `Go back to this: version ${change.version}`);
   part.back.onclick = back;
   if (change.version === current) part.back.replaceWith(el("span", { class: "small" }, "shown now"));
   return part.line;
+}
+
+/** Whoever is no person is told by what it is. */
+function whoseName(actor: string): string {
+  if (actor.startsWith("event:")) return "the accounts’ owner";
+  return actor.startsWith("operation:") ? "an operator" : actor;
 }
 
 /** What a change did, in a sentence. */
@@ -53,10 +59,13 @@ function told(change: Change, names: ReadonlyMap<string, string>): string {
   const others = changed.length - favourites.length;
   const some = (verb: string, ids: readonly { entityId: string }[]): string | null =>
     ids.length === 0 ? null : `${verb} ${ids.length > 2 ? count(ids.length) : ids.map((item) => names.get(item.entityId) ?? item.entityId).join(" and ")}`;
+  const gone = change.actor.startsWith("event:");
+  const lost = gone ? "left out" : change.operation || change.actor.includes("system") ? "lost" : "removed";
+  const out = some(lost, removed);
   const words = [
     change.action === "restore" ? "went back to an earlier order" : null,
     some("added", added),
-    some(change.operation || change.actor.includes("system") ? "lost" : "removed", removed),
+    out && gone ? `${out}, deleted at its owner` : out,
     moved > 0 && `moved ${count(moved)}`,
     some("made a favourite of", favourites),
     others > 0 && `changed ${count(others)}`,

@@ -55,7 +55,11 @@ function nameOf(token: string): string {
 /** Asks who is there, and shows the page to whoever that is. */
 export function door(operator: boolean, note: string, enter: (person: Person) => void): void {
   const { all, part } = stamp<"note" | "people" | "details" | "form" | "token">("door");
-  const go = (person: Person) => { remember(person); enter(person); };
+  const go = (person: Person) => {
+    remember(person);
+    enter(person);
+    document.querySelector("h1")?.focus();
+  };
   const people = deployment.people.filter((person) => person.operator === operator);
   write(part.note, note || (operator ? "This page is for operators." : "This is a demo: choose who you are."));
   part.people.append(...people.map((person) => el("li", {}, face(person, () => go(person)))));

@@ -26,7 +26,13 @@ export class Works {
   readonly #lines = new Map<string, Line>();
 
   constructor(private readonly calls: Calls, private readonly look: () => void) {
-    this.element = el("section", {}, el("h2", { class: "head" }, "Long work"), this.#none, this.#list);
+    const run = (text: string, begin: () => Promise<Operation>) => button(text, "", () => void this.#call(begin));
+    this.element = el("section", {},
+      el("div", { class: "head" }, el("h2", {}, "Long work"), el("div", { class: "buttons" },
+        run("Compare with owners", () => calls.reconcile(false)),
+        run("Compare, change nothing", () => calls.reconcile(true)),
+        run("Check the data", () => calls.verify()))),
+      this.#none, this.#list);
   }
 
   /** Shows the operations, newest first, and says whether one goes on. */

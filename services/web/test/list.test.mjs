@@ -102,7 +102,7 @@ test("everything is done by keys, each step is told, and the focus stays", async
   await press("Delete");
   await tells(page, "Startup Account C removed from your order.");
   await shows(page, "B", "A");
-  assert.match(await focused(), /Enterprise Account A/);
+  assert.equal(await focused(), "Move Enterprise Account A", "the next Space must not remove a row");
   await handle(page, "C").focus();
   await press("Space");
   await tells(page, "Startup Account C picked up, position 3 of 3.");
@@ -207,6 +207,23 @@ test("a favourite goes by PATCH with the tag of the row, shows at once, and come
   await fine(page, "refused");
 });
 
+test("the first favourite of somebody without an order says that it begins one", async (t) => {
+  const page = await visit(t, await someone());
+  await button(page, "Favourite: Startup Account C").click();
+  await tells(page, "Startup Account C is a favourite, and in your order now.");
+  await shows(page, "C");
+});
+
+test("rows stay under the pointer when the first of them is dropped, and a word says how it goes on", async (t) => {
+  const page = await visit(t, await someone());
+  await begin(page);
+  const top = () => page.locator('[data-part="ordered"]').evaluate((list) => list.getBoundingClientRect().top);
+  const before = await top();
+  await button(page, "Move Startup Account C up").click();
+  await page.getByText("Save order keeps this, Cancel goes back to A–Z.").waitFor();
+  assert.equal(await top(), before);
+});
+
 test("the last save is undone, and the history leads back to any version", async (t) => {
   const user = await someone("A", "B", "C");
   const page = await visit(t, user);
@@ -214,8 +231,10 @@ test("the last save is undone, and the history leads back to any version", async
   await button(page, "Move Startup Account C up").click();
   await button(page, "Save order").click();
   await tells(page, "Order saved.");
-  await button(page, "Undo last save").click();
+  await button(page, "Undo last save").focus();
+  await page.keyboard.press("Enter");
   await tells(page, "The last save was taken back.");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Customize order", "the button that had the focus is gone");
   await shows(page, "A", "B", "C");
   await fine(page, "undone", { pictured: ["light"] });
   await button(page, "History").click();

@@ -87,6 +87,18 @@ test("long work shows how far it is, and is cancelled with or without taking bac
   assert.deepEqual(calls, ["POST /cancel", "POST /cancel?undo=true"]);
 });
 
+test("lists are compared with their owners, and the data is checked, on demand", async (t) => {
+  const page = await open(t);
+  const came = (work, words) => page.locator("[data-operation]", { hasText: work }).getByText(words).first().waitFor();
+  await button(page, "Compare, change nothing").click();
+  await came("Compare lists with their owners", "nothing changed");
+  await button(page, "Compare with owners").click();
+  await came("Compare lists with their owners", "put right");
+  await button(page, "Check the data").click();
+  await came("Check the data", "all in order");
+  await page.locator("dl", { has: page.getByText("Last check", { exact: true }) }).getByText("All in order").waitFor();
+});
+
 test("what waits for a person stands out", async (t) => {
   const time = new Date(Date.now() - 120_000).toISOString();
   const prepare = (page) => instead(page, "**/status", async (route) => {

@@ -1,7 +1,7 @@
 // The page of the list on other screens than the usual: small ones, mirrored ones, still ones, and full ones.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { begin, button, environment, fine, handle, instead, middle, readable, shows, someone, tells, visit } from "./harness.mjs";
+import { begin, button, createAccount, deleteAccount, environment, fine, handle, instead, middle, readable, shows, someone, tells, visit } from "./harness.mjs";
 
 test("on a small screen rows keep to one line, and show their other buttons when asked", async (t) => {
   const page = await visit(t, await someone("A", "B", "C"), { options: { viewport: { width: 320, height: 640 } } });
@@ -21,6 +21,17 @@ test("on a small screen rows keep to one line, and show their other buttons when
   await shows(page, "A", "C");
   await button(page, "Add to order: SMB Account B").click();
   await shows(page, "A", "C", "B");
+});
+
+test("on a small screen what happened is told above the buttons, not on them", async (t) => {
+  const account = await createAccount("Short Account W");
+  const page = await visit(t, await someone("A", "B", "C", account), { options: { viewport: { width: 320, height: 480 } } });
+  await begin(page);
+  await deleteAccount(account);
+  await page.evaluate(() => dispatchEvent(new Event("focus")));
+  await tells(page, "Short Account W was deleted and left out.");
+  const [told, bar] = await page.$$eval(".toast, .bar", (all) => all.map((one) => one.getBoundingClientRect()).sort((a, b) => a.top - b.top));
+  assert.ok(told.bottom <= bar.top, `${told.bottom} is below ${bar.top}`);
 });
 
 test("right to left, all of it works as well", async (t) => {
