@@ -28,14 +28,16 @@ RULES = {
 }
 
 # So are these, of the codes INVALID_FIELD and INVALID_JSON: by the field, whose bounds depend on the list or on another
-# field or which has a grammar of its own, or by what is said of it: what I-JSON (RFC 7493) and the database can carry.
-FIELDS = {"endTime", "filter", "order", "startTime"}
+# field or which has a grammar of its own, or by what is said of it: what I-JSON (RFC 7493) and the database can carry,
+# or what stands in one request but once.
+FIELDS = {"endTime", "etag", "filter", "order", "startTime"}
 SAID = (
     "must be a number that a double carries exactly",
     "must be left out beside ",
     "has the character ",
     "has the noncharacter ",
     "has a surrogate ",
+    "repeats ",
 )
 
 
