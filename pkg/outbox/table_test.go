@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"slices"
 	"strconv"
@@ -68,7 +69,7 @@ func (x *tx) put(subject string, change ...func(*outbox.Row)) *tx {
 	defer x.t.mu.Unlock()
 	x.t.ids++
 	row := outbox.Row{
-		EventID: uuid.Must(uuid.NewV7()), Type: "preferences.updated", SchemaVersion: 1, Topic: "events",
+		EventID: newEvent(), Type: "preferences.updated", SchemaVersion: 1, Topic: "events",
 		Subject: subject, Key: []byte(subject), Value: []byte(strconv.FormatInt(x.t.ids, 10)), Written: time.Now(),
 	}
 	row.ID = x.t.ids
@@ -349,3 +350,14 @@ func (f *fakeTerm) Release(_ context.Context, c outbox.Cursor) error {
 }
 
 func (f *fakeTerm) Close() {}
+
+// newEvent is an id that holds the time of the story. uuid.NewV7 never goes back
+// in time: its ids hold that of whatever story is ahead.
+func newEvent() uuid.UUID {
+	const bitsOfRand, version = 16, 0x70
+	id := uuid.New()
+	random := binary.BigEndian.Uint64(id[:]) & (1<<bitsOfRand - 1)
+	binary.BigEndian.PutUint64(id[:], uint64(time.Now().UnixMilli())<<bitsOfRand|random)
+	id[6] = version | id[6]&0x0f
+	return id
+}
