@@ -211,6 +211,22 @@ func TestRequestsAboutOperationsHaveTheLimitsOfAll(t *testing.T) {
 	})
 }
 
+// TestACallWithoutABodyLeavesNothingThatItIsToldUnheard: what stands in a body
+// would be taken for done.
+func TestACallWithoutABodyLeavesNothingThatItIsToldUnheard(t *testing.T) {
+	w := begin(t)
+	system := w.system()
+	cancel := "/operations/" + w.deferred("x") + "/cancel"
+	w.unchanged(func() {
+		for _, path := range []string{cancel, strings.TrimSuffix(cancel, "cancel") + "undo", "/operations:reconcile", "/operations:verify"} {
+			for _, told := range []string{`{"undo": true}`, `{"dryRun": true}`, "[]", "null", "x"} {
+				system.send(http.MethodPost, path, told).fails(http.StatusBadRequest, "INVALID_FIELD")
+			}
+		}
+	})
+	system.send(http.MethodPost, cancel, " {}\n").is(http.StatusAccepted)
+}
+
 // TestABulkCleanThatIsUnderWayIsNotRepeated: its key says so, and gives the
 // answer when there is one.
 func TestABulkCleanThatIsUnderWayIsNotRepeated(t *testing.T) {

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"mime"
@@ -38,23 +39,35 @@ func tooLarge(c echo.Context) error {
 	return echo.NewHTTPError(http.StatusRequestEntityTooLarge, "The body is larger than "+strconv.Itoa(MaxBody)+" bytes.")
 }
 
-// Body reads the whole body of a route that takes one of these media types. A
-// body that nobody asked for is left to net/http.
+// Body reads the whole body of a route that takes one of these media types.
+// Where a route takes none, a POST with one is refused unless it says nothing;
+// that of other methods means nothing (RFC 9110 sections 9.3.1 and 9.3.5), and is
+// left to net/http.
 func Body(takes []string, memory *Memory, next echo.HandlerFunc) echo.HandlerFunc {
-	if len(takes) == 0 {
-		return next
-	}
 	return func(c echo.Context) error {
-		if err := acceptable(c, takes); err != nil {
-			return err
+		if len(takes) > 0 {
+			if err := acceptable(c, takes); err != nil {
+				return err
+			}
+		} else if r := c.Request(); r.Method != http.MethodPost || r.ContentLength == 0 {
+			return next(c)
 		}
 		lent := loan{of: memory}
 		defer lent.repay()
 		if err := read(c, &lent); err != nil {
 			return err
 		}
+		if len(takes) == 0 && !saysNothing(Of(c).Body) {
+			return fault.New(fault.Invalid, fault.ReasonInvalidField, "This call takes no body: what it can be told goes into the query.")
+		}
 		return next(c)
 	}
+}
+
+// saysNothing knows what clients send that cannot leave a body out.
+func saysNothing(body []byte) bool {
+	text := bytes.TrimSpace(body)
+	return len(text) == 0 || string(text) == "{}"
 }
 
 func read(c echo.Context, lent *loan) error {
