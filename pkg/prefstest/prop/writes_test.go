@@ -192,43 +192,6 @@ func nameless(items []item) []item {
 	return out
 }
 
-// someWishes draws a list to save: any, or the one that is there with a change or two.
-func (m *machine) someWishes(l *list) []wish {
-	wanted := []wish{}
-	if m.chance("as it is", 3) {
-		wanted = l.wishes()
-	} else {
-		order := rapid.Permutation(m.accounts()).Draw(m.T, "accounts")
-		for _, a := range order[:rapid.IntRange(0, len(order)).Draw(m.T, "n")] {
-			wanted = append(wanted, wish{account: a})
-		}
-	}
-	for i := range wanted {
-		wanted[i].attributes = m.someAttributes()
-	}
-	return wanted
-}
-
-// spelled is a list of wishes as a request has it: in order, or in any order with numbers.
-func (m *machine) spelled(wanted []wish) []map[string]any {
-	if len(wanted) == 0 || !m.chance("numbered", 2) {
-		return m.inOrder(wanted)
-	}
-	out := make([]map[string]any, len(wanted))
-	for i, w := range wanted {
-		out[i] = w.body((i + 1) * 3) // only their order counts
-	}
-	return rapid.Permutation(out).Draw(m.T, "spelling")
-}
-
-func (m *machine) inOrder(wanted []wish) []map[string]any {
-	out := make([]map[string]any, len(wanted))
-	for i, w := range wanted {
-		out[i] = w.body(0)
-	}
-	return out
-}
-
 // add adds an item.
 func (m *machine) add() {
 	l := m.someList()
