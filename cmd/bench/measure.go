@@ -88,9 +88,12 @@ func (m *machine) greet(ctx context.Context, api *process, f flags) error {
 
 type reading struct{ service, postgres time.Duration }
 
-func (m *machine) reading(api *process) (r reading, err error) {
-	if r.service, err = tree(api.cmd.Process.Pid); err != nil {
-		return r, err
+// reading is the CPU time so far of a process, if there is one, and of PostgreSQL.
+func (m *machine) reading(p *process) (r reading, err error) {
+	if p != nil {
+		if r.service, err = tree(p.cmd.Process.Pid); err != nil {
+			return r, err
+		}
 	}
 	r.postgres, err = tree(m.postgresPID)
 	return r, err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/prefsd/prefsd/pkg/postgres"
 )
@@ -45,16 +46,20 @@ var rates = []int{500, 2000}
 const eventsTopic = "preferences.events"
 
 // relays measures relays on one outbox, one PostgreSQL and one Apache Kafka, one
-// after the other: prefsd's, and Debezium's if its jars are there.
+// after the other: none at all, prefsd's, and Debezium's if its jars are there.
 func (m *machine) relays(ctx context.Context, brokers []string, f flags) (out []relaying, err error) {
 	a, err := newArrivals(brokers, eventsTopic) //nolint:contextcheck // it ends with its client
 	if err != nil {
 		return nil, err
 	}
 	defer a.close()
-	own := func() (*process, error) { return m.startAPI(ctx, "PREFS_RELAY=on", brokersOf(brokers)) }
-	r, err := m.relaying(ctx, "prefsd", own, a, f)
+	r, err := m.unrelayed(ctx, brokers, a, f)
 	if err != nil {
+		return nil, fmt.Errorf("without a relay: %w", err)
+	}
+	out = append(out, r)
+	own := func() (*process, error) { return m.startAPI(ctx, "PREFS_RELAY=on", brokersOf(brokers)) }
+	if r, err = m.relaying(ctx, "prefsd", own, a, f); err != nil {
 		return nil, fmt.Errorf("prefsd: %w", err)
 	}
 	out = append(out, r)
@@ -84,23 +89,66 @@ func (m *machine) relaying(ctx context.Context, name string, start func() (*proc
 		return r, err
 	}
 	defer func() { err = errors.Join(err, p.stop()) }()
-	if _, err := m.stream(ctx, p, a, rates[0], f.Time); err != nil { // everything is warm then, Java's compiler too
+	poke, stop, err := m.notify(ctx)
+	if err != nil {
 		return r, err
 	}
-	for _, rate := range rates {
-		progress("%s: %d commits a second", name, rate)
-		s, err := m.stream(ctx, p, a, rate, f.Time)
-		if err != nil {
-			return r, err
-		}
-		r.Streams = append(r.Streams, s)
+	defer func() { err = errors.Join(err, stop()) }()
+	if r.Streams, err = m.streams(ctx, name, p, a, f.Time, func(int) { poke() }); err != nil {
+		return r, err
 	}
 	progress("%s: a backlog of %d events", name, f.Backlog)
 	return r, m.drained(ctx, p, a, f.Backlog, &r)
 }
 
+// notify returns what tells relays of a commit, as api processes do.
+func (m *machine) notify(ctx context.Context) (poke func(), stop func() error, err error) {
+	notifier, err := postgres.NewNotifier(m.server.URL(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- notifier.Run(ctx) }()
+	return notifier.Poke, func() error { cancel(); return <-ended }, nil
+}
+
+// unrelayed measures what no relay can better: every writer publishes its event
+// itself as soon as it has committed. Events of writers that die between are lost,
+// and those of two writers may be swapped.
+func (m *machine) unrelayed(ctx context.Context, brokers []string, a *arrivals, f flags) (r relaying, err error) {
+	r.Name = "no relay, writers publish"
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ProducerLinger(0), kgo.DefaultProduceTopic(eventsTopic))
+	if err != nil {
+		return r, err
+	}
+	defer client.Close()
+	publish := func(n int) {
+		id := kgo.RecordHeader{Key: "ce_id", Value: []byte(numbered(n).String())}
+		client.Produce(ctx, &kgo.Record{Key: []byte(subject(n)), Value: payload, Headers: []kgo.RecordHeader{id}}, nil) // what fails never arrives
+	}
+	r.Streams, err = m.streams(ctx, r.Name, nil, a, f.Time, publish)
+	return r, err
+}
+
+// streams measures every rate, once everything is warm: Java's compiler, too.
+func (m *machine) streams(ctx context.Context, name string, p *process, a *arrivals, during time.Duration, tell func(n int)) (out []stream, err error) {
+	if _, err := m.stream(ctx, p, a, rates[0], during, tell); err != nil {
+		return nil, err
+	}
+	for _, rate := range rates {
+		progress("%s: %d commits a second", name, rate)
+		s, err := m.stream(ctx, p, a, rate, during, tell)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
 // stream commits events at a steady rate and waits until all have arrived.
-func (m *machine) stream(ctx context.Context, p *process, a *arrivals, rate int, during time.Duration) (stream, error) {
+func (m *machine) stream(ctx context.Context, p *process, a *arrivals, rate int, during time.Duration, tell func(n int)) (stream, error) {
 	n := int(float64(rate) * during.Seconds())
 	before, err := m.reading(p)
 	if err != nil {
@@ -109,7 +157,7 @@ func (m *machine) stream(ctx context.Context, p *process, a *arrivals, rate int,
 	committed := make([]time.Time, n)
 	first := a.expect(n)
 	begin := time.Now()
-	if err := m.commit(ctx, first, rate, committed); err != nil {
+	if err := m.commit(ctx, first, rate, committed, tell); err != nil {
 		return stream{}, err
 	}
 	took := time.Since(begin)
@@ -133,26 +181,27 @@ func (m *machine) stream(ctx context.Context, p *process, a *arrivals, rate int,
 const insertEvent = `insert into outbox (event_id, aggregatetype, aggregateid, aggregate_seq, type, topic, headers, payload)
 	values ($1, 'list', $2, $3, 'preferences.updated', '` + eventsTopic + `', '[["ce_time", "MjAyNi0wMS0wMVQwMDowMDowMC4xMjM0NTZa"]]', $4)`
 
-// commit is what many api processes do: one transaction for each event, and word
-// of it to whoever publishes.
-func (m *machine) commit(ctx context.Context, first, rate int, committed []time.Time) error {
-	notifier, err := postgres.NewNotifier(m.server.URL(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	noting, stop := context.WithCancel(ctx)
-	noted := make(chan error, 1)
-	go func() { noted <- notifier.Run(noting) }()
+// commit is what many api processes do: one transaction for each event, of which
+// somebody is told.
+func (m *machine) commit(ctx context.Context, first, rate int, committed []time.Time, tell func(n int)) error {
 	const writers = 8
-	w := writer{first: first, rate: rate, of: writers, begin: time.Now(), committed: committed, poke: notifier.Poke}
+	w := writer{first: first, rate: rate, of: writers, begin: time.Now(), committed: committed, tell: tell}
 	errs := make([]error, writers)
 	var wg sync.WaitGroup
 	for i := range writers {
 		wg.Go(func() { errs[i] = w.write(ctx, m.server.URL(), i) })
 	}
 	wg.Wait()
-	stop()
-	return errors.Join(errors.Join(errs...), <-noted)
+	return errors.Join(errs...)
+}
+
+// payload is as large as that of a save of one moved item.
+var payload = []byte(`{"eventId":"01990000-0000-7000-8000-000000000000","data":"` + strings.Repeat("x", 650) + `"}`)
+
+// subject is the list of a numbered event.
+func subject(n int) string {
+	const users = 5000
+	return fmt.Sprintf("user-%d", n%users)
 }
 
 // writer commits every so-manieth event when its time has come.
@@ -160,7 +209,7 @@ type writer struct {
 	first, rate, of int
 	begin           time.Time
 	committed       []time.Time
-	poke            func()
+	tell            func(n int)
 }
 
 func (w writer) write(ctx context.Context, url string, at int) error {
@@ -169,15 +218,14 @@ func (w writer) write(ctx context.Context, url string, at int) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	payload := []byte(`{"eventId":"01990000-0000-7000-8000-000000000000","data":"` + strings.Repeat("x", 650) + `"}`)
 	for i := at; i < len(w.committed); i += w.of {
 		pause(ctx, time.Until(w.begin.Add(time.Duration(i)*time.Second/time.Duration(w.rate))))
 		n := w.first + i
-		if _, err := conn.Exec(ctx, insertEvent, numbered(n), fmt.Sprintf("user-%d", n%5000), n, payload); err != nil {
+		if _, err := conn.Exec(ctx, insertEvent, numbered(n), subject(n), n, payload); err != nil {
 			return err
 		}
 		w.committed[i] = time.Now()
-		w.poke()
+		w.tell(n)
 	}
 	return nil
 }

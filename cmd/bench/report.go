@@ -92,6 +92,9 @@ func (r report) events() (lines []string) {
 		}
 	}
 	for _, x := range r.Relays {
+		if x.Drained == 0 {
+			continue // there is nothing that could have one
+		}
 		lines = append(lines, fmt.Sprintf("%s, a backlog: events/s\t%.0f\t\t\t%.0f\t\t", x.Name, x.Drained, x.CPU))
 	}
 	if d := r.Deliveries; d != nil {
