@@ -73,7 +73,8 @@ type Event struct {
 	Updated []string `json:"updated,omitempty"`
 	Deleted []string `json:"deleted,omitempty"`
 	Total   int      `json:"total,omitempty"`
-	Tag     string   `json:"tag,omitempty"` // empty where the event names none
+	Tag     string   `json:"tag,omitempty"`   // empty where the event names none
+	Cause   string   `json:"cause,omitempty"` // event of the owner that a clean goes back to
 }
 
 func (r Request) String() string {

@@ -232,7 +232,7 @@ func (o *owner) during(l *list, sweeps []sweep) []Operation {
 		if !s.deletes() || s.ended < l.birth || s.call > l.death {
 			continue
 		}
-		touched := false
+		touched := o.takenLater(s, l, sweeps)
 		for _, w := range sweeps {
 			if w.event != s.event {
 				continue
@@ -247,6 +247,17 @@ func (o *owner) during(l *list, sweeps []sweep) []Operation {
 		}
 	}
 	return out
+}
+
+// takenLater says whether the entity of a deletion was taken out of the list after
+// it was seen for the last time, by a clean that had begun before that of the
+// deletion was over: one that goes on from an earlier deletion leaves it nothing.
+func (o *owner) takenLater(s *statement, l *list, sweeps []sweep) bool {
+	return slices.ContainsFunc(sweeps, func(w sweep) bool {
+		return w.version > l.last() && slices.ContainsFunc(o.statements, func(by *statement) bool {
+			return by.event == w.event && by.entity == s.entity && by.call < s.ended
+		})
+	})
 }
 
 // last is the version that was seen in the end.
@@ -276,7 +287,7 @@ func (r *run) told(tb testing.TB) (told map[string]map[int64]Event, swept map[st
 		for _, entities := range [][]string{u.Created, u.Updated, u.Deleted} {
 			slices.Sort(entities)
 		}
-		tell(u.UserID, u.Version, Event{u.Action, u.Created, u.Updated, u.Deleted, u.Total, u.ETag})
+		tell(u.UserID, u.Version, Event{u.Action, u.Created, u.Updated, u.Deleted, u.Total, u.ETag, ""})
 	}
 	type made struct {
 		user    string
@@ -293,7 +304,7 @@ func (r *run) told(tb testing.TB) (told map[string]map[int64]Event, swept map[st
 				swept[l.UserID] = append(swept[l.UserID], sweep{cause, l.Version})
 			}
 			seen[at] = true
-			tell(l.UserID, l.Version, Event{Action: "clean", Deleted: []string{e.Data.EntityID}})
+			tell(l.UserID, l.Version, Event{Action: "clean", Deleted: []string{e.Data.EntityID}, Cause: cause})
 		}
 	}
 	return told, swept
@@ -316,4 +327,20 @@ func TestAHistoryMayEndBeforeADeletionIsOvertaken(t *testing.T) {
 	require.ErrorIs(t, check(deleted), ErrRefused, "it ended, and the entity is still in the list")
 	restored.call = 61
 	require.ErrorIs(t, check(deleted, restored), ErrRefused, "it had ended before")
+}
+
+func TestAHistoryMayEndBeforeAnEarlierCleanTakesWhatIsDeletedAgain(t *testing.T) {
+	t.Parallel()
+	l := &list{user: "u", entities: []string{"a"}, birth: 10, death: 30, operations: []Operation{
+		{Client: 1, Call: 11, Return: 12, Request: save(1, "a").Request, Answer: save(1, "a").Answer},
+	}, clients: 1}
+	check := func(by *statement) error {
+		deleted := &statement{entity: "a", nth: 3, event: "a-3", call: 20, seen: 25, ended: 60}
+		o := &owner{statements: []*statement{by, deleted}}
+		ops := o.during(l, []sweep{{by.event, 2}})
+		return History{Name: "u", Owned: map[string]int{"a": 2}, Operations: slices.Concat(l.operations, ops)}.Check()
+	}
+	require.NoError(t, check(&statement{entity: "a", nth: 1, event: "a-1", call: 1, seen: 2, ended: 9}))
+	require.ErrorIs(t, check(&statement{entity: "a", nth: 5, event: "a-5", call: 70, seen: 75, ended: 80}), ErrRefused)
+	require.ErrorIs(t, check(&statement{entity: "b", nth: 1, event: "b-1", call: 1, seen: 2, ended: 9}), ErrRefused)
 }
