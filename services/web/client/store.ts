@@ -47,9 +47,7 @@ export class Store<E extends Entity> implements Preferences<E> {
     if (signal?.aborted) this.dispose();
   }
 
-  get state(): State<E> {
-    return this.#state;
-  }
+  get state(): State<E> { return this.#state; }
 
   subscribe = (listener: () => void): (() => void) => {
     const once = (): void => listener(); // the same function may subscribe twice

@@ -23,16 +23,21 @@ test("on a small screen rows keep to one line, and show their other buttons when
   await shows(page, "A", "C", "B");
 });
 
-test("on a small screen what happened is told above the buttons, not on them", async (t) => {
-  const account = await createAccount("Short Account W");
-  const page = await visit(t, await someone("A", "B", "C", account), { options: { viewport: { width: 320, height: 480 } } });
-  await begin(page);
-  await deleteAccount(account);
-  await page.evaluate(() => dispatchEvent(new Event("focus")));
-  await tells(page, "Short Account W was deleted and left out.");
-  const [told, bar] = await page.$$eval(".toast, .bar", (all) => all.map((one) => one.getBoundingClientRect()).sort((a, b) => a.top - b.top));
-  assert.ok(told.bottom <= bar.top, `${told.bottom} is below ${bar.top}`);
-});
+for (const [what, viewport] of Object.entries({ small: { width: 320, height: 480 }, wide: { width: 800, height: 700 }, tall: { width: 800, height: 1200 } })) {
+  test(`on a ${what} screen what happened is told above the buttons, not on them`, async (t) => {
+    const account = await createAccount("Short Account W");
+    const page = await visit(t, await someone("A", "B", "C", account), { options: { viewport } });
+    await begin(page);
+    await deleteAccount(account);
+    await page.evaluate(() => dispatchEvent(new Event("focus")));
+    await tells(page, "Short Account W was deleted and left out.");
+    for (const place of [0, 10_000]) {
+      await page.evaluate((top) => scrollTo(0, top), place);
+      const [told, bar] = await page.$$eval(".toast, .bar", (all) => all.map((one) => one.getBoundingClientRect()).sort((a, b) => a.top - b.top));
+      assert.ok(told.bottom <= bar.top, `scrolled to ${place}: ${told.bottom} is below ${bar.top}`);
+    }
+  });
+}
 
 test("right to left, all of it works as well", async (t) => {
   const page = await visit(t, await someone("A", "B", "C"));
