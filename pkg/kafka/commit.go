@@ -12,6 +12,7 @@ type offsets struct {
 	mu      sync.Mutex
 	pending map[topicPartition]int64
 	current map[topicPartition]int64 // also what is committed
+	doubted map[topicPartition]bool  // perhaps gone: nothing is committed until start
 }
 
 func newOffsets() *offsets {
@@ -19,22 +20,50 @@ func newOffsets() *offsets {
 		marked:  make(chan struct{}, 1),
 		pending: map[topicPartition]int64{},
 		current: map[topicPartition]int64{},
+		doubted: map[topicPartition]bool{},
 	}
 }
 
-// start says where a partition's worker begins.
+// start says where a partition's worker begins, or goes on in a log that it
+// knows again.
 func (o *offsets) start(at topicPartition, next int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	delete(o.doubted, at)
 	o.current[at] = next
 }
 
 // mark says that everything of a partition below next is done.
 func (o *offsets) mark(at topicPartition, next int64) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.doubted[at] {
+		return
+	}
 	o.pending[at], o.current[at] = next, next
-	o.mu.Unlock()
 	o.signal()
+}
+
+// doubt drops what could not be committed because a partition of it is unknown,
+// and what is done there from now on, until the workers have looked whether the
+// logs are those that they were.
+func (o *offsets) doubt(batch map[string]map[int]int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for topic, partitions := range batch {
+		for p := range partitions {
+			at := topicPartition{topic, p}
+			delete(o.pending, at)
+			delete(o.current, at)
+			o.doubted[at] = true
+		}
+	}
+}
+
+func (o *offsets) inDoubt(at topicPartition) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.doubted[at]
 }
 
 // forget drops what is known of a partition that the broker does not know: a

@@ -23,8 +23,9 @@ const (
 	unacceptable                // not written, and never will be
 )
 
-// judge classifies the answer to a request, a produce request first of all. Whatever is not an answer
-// of the broker (no route, no connection, no time left) is unanswered.
+// judge classifies the answer to a request, a produce request first of all.
+// Whatever is not an answer of the broker (no route, no connection, no time left)
+// is unanswered.
 func judge(err error) verdict {
 	if err == nil {
 		return acked

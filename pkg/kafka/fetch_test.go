@@ -126,4 +126,13 @@ func TestOffsetsAreCommittedOnce(t *testing.T) {
 
 	o.repeat()
 	require.Equal(t, map[string]map[int]int64{"t": {0: 3, 1: 40}}, o.take(), "a repetition says where every partition is")
+
+	o.mark(a, 4)
+	o.doubt(o.take())
+	o.mark(a, 5)
+	o.repeat()
+	require.Equal(t, map[string]map[int]int64{"t": {1: 40}}, o.take(), "nothing is said of a partition that may be another one")
+	o.start(a, 5)
+	o.mark(a, 6)
+	require.Equal(t, map[string]map[int]int64{"t": {0: 6}}, o.take())
 }

@@ -117,8 +117,12 @@ func (n *generation) store(ctx context.Context) error {
 		crashpoint.Hit("offsets.committed")
 		return nil
 	}
-	n.offsets.giveBack(batch)
 	n.g.failed(ctx, StageCommit, err)
+	if errors.Is(err, kafkago.UnknownTopicOrPartition) {
+		n.offsets.doubt(batch) // it does not say which, and some may be committed
+		return nil
+	}
+	n.offsets.giveBack(batch)
 	if errors.Is(err, kafkago.GroupLoadInProgress) {
 		return nil
 	}

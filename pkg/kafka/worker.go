@@ -14,12 +14,13 @@ import (
 
 // worker reads one partition and handles its records one after the other.
 type worker struct {
-	g       *Group
-	at      topicPartition
-	offsets *offsets
-	next    int64 // to fetch; negative until the first offset is known
-	mark    *mark // of the log, by which it is known again; nil until a record was read
-	missed  bool  // the broker did not know the partition: it may be another one now
+	g         *Group
+	at        topicPartition
+	offsets   *offsets
+	next      int64 // to fetch; negative until the first offset is known
+	mark      *mark // of the log, by which it is known again; nil until a record was read
+	remembers bool  // the record before the first was looked for, as a mark
+	missed    bool  // the broker did not know the partition, or was not asked for long: it may be another one now
 
 	done    atomic.Int64 // everything below is handled
 	visible atomic.Int64 // everything below may be read; -1 until it is known
@@ -53,11 +54,13 @@ func (w *worker) run(values, ended context.Context) {
 			continue
 		}
 		retry = 0
-		w.since.Store(time.Now().UnixNano())
+		fetched := time.Now()
+		w.since.Store(fetched.UnixNano())
 		if !w.settleAll(ctx, ended, got) {
 			return
 		}
 		w.since.Store(0)
+		w.missed = w.missed || time.Since(fetched) > lookEvery
 	}
 }
 
@@ -71,6 +74,12 @@ func (w *worker) read(ctx context.Context) (fetched, error) {
 		w.next = first
 		w.offsets.start(w.at, first)
 	}
+	if !w.remembers {
+		if err := w.remember(ctx); err != nil {
+			return fetched{}, err
+		}
+	}
+	w.missed = w.missed || w.offsets.inDoubt(w.at)
 	if w.missed {
 		if err := w.recognise(ctx); err != nil {
 			return fetched{}, err
@@ -206,8 +215,8 @@ func (w *worker) restart(ctx context.Context, first int64) {
 	if hook := w.g.cfg.Hooks.Reset; hook != nil {
 		hook(w.at.topic, w.at.partition, w.next, first)
 	}
-	w.next, w.mark, w.missed = first, nil, false
-	w.offsets.mark(w.at, first)
+	w.next, w.mark = first, nil
+	w.resume()
 }
 
 // errMovingLog is a log that ends before the group's offset, while another look

@@ -54,6 +54,26 @@ func InProcess(tb testing.TB) Broker {
 	return b
 }
 
+// Detour is an in-process broker of one node that sends its clients to another
+// address than its own. Whoever listens there stands between them.
+type Detour struct {
+	*devkafka.Broker
+
+	Node string // where it listens itself
+}
+
+// InProcessBehind starts a broker that nobody reaches until somebody listens at
+// Addrs, on 127.0.0.2. It ends with the test.
+func InProcessBehind(tb testing.TB) *Detour {
+	tb.Helper()
+	addrs, err := freeAddrs(1)
+	require.NoError(tb, err)
+	b, err := devkafka.Start(devkafka.Config{Addr: addrs[0], Advertise: "127.0.0.2"}, Logger(tb))
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
+	return &Detour{b, addrs[0]}
+}
+
 // mortal is an in-process broker of one node, which can be stopped and started
 // on what it has written.
 type mortal struct {

@@ -29,6 +29,10 @@ func faultStories() []story {
 		{"a handler that hangs is unhealthy", hangingHandler},
 		{"a broker that knows no topics for a while is no new log", forgetfulBroker},
 		{"a topic that is made anew and grows is read from its beginning", readsNewTopicThatGrows},
+		{"a topic that is made anew after its member has joined is read from its beginning", readsNewTopicAfterJoining},
+		{"a topic that is made anew under a silent member is read from its beginning", readsNewTopicAfterSilence},
+		{"a topic that is made anew under a busy member is read from its beginning", readsNewTopicAfterAWhile},
+		{"what was read of a topic is not committed to the one made anew", commitsNothingOldToNewTopic},
 	}
 }
 

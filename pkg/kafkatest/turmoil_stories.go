@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -19,7 +20,7 @@ import (
 
 // troubles counts what a group had to get over.
 type troubles struct {
-	topics, fetches, resets, rebalances atomic.Int64
+	topics, fetches, commits, resets, rebalances atomic.Int64
 
 	partitions atomic.Int64 // of the last generation
 }
@@ -32,7 +33,9 @@ func (c *troubles) hooks() kafka.Hooks {
 				c.topics.Add(1)
 			case kafka.StageFetch, kafka.StageOffsets:
 				c.fetches.Add(1)
-			case kafka.StageJoin, kafka.StageGate, kafka.StageHandle, kafka.StageCommit:
+			case kafka.StageCommit:
+				c.commits.Add(1)
+			case kafka.StageJoin, kafka.StageGate, kafka.StageHandle:
 			}
 		},
 		Reset: func(string, int, int64, int64) { c.resets.Add(1) },
@@ -54,8 +57,7 @@ func readsNewTopic(t *testing.T, b Broker) {
 	if f, ok := b.(Faulty); ok {
 		look = r.failFetches(f, kerr.UnknownTopicOrPartition)
 	}
-	create(t, b, kafka.TopicSpec{Name: r.topic, Partitions: 2})
-	publishAll(t, r.publisher, r.fresh)
+	r.makeAnew(t, b)
 	look()
 	r.awaitFresh(t)
 }
@@ -79,11 +81,94 @@ func readsNewTopicThatGrows(t *testing.T, b Broker) {
 	r.awaitFresh(t)
 }
 
+// readsNewTopicAfterJoining has the member join again while there is no topic:
+// it has no partitions until it is made anew.
+func readsNewTopicAfterJoining(t *testing.T, b Broker) {
+	t.Helper()
+	r := newRemade(t, b)
+	forgets := cluster(t, b).Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, Count: -1})
+	eventually(t, "it has no partitions", func() bool { return r.trouble.partitions.Load() == 0 })
+	forgets.Remove()
+	r.makeAnew(t, b)
+	r.awaitFresh(t)
+}
+
+// commitsNothingOldToNewTopic deletes a topic in whose middle a member is, and
+// makes it anew before the member is done with the record at hand: how far it
+// has come means nothing there, neither now nor after the next rebalance.
+func commitsNothingOldToNewTopic(t *testing.T, b Broker) {
+	t.Helper()
+	r := oldTopic(t, b)
+	next := make(chan struct{})
+	join(t, r.group, func(ctx context.Context, record kafka.Record) error {
+		if !r.isFresh(record) && record.Offset >= 10 {
+			<-next
+		}
+		return r.handle(ctx, record)
+	})
+	publishAll(t, r.publisher, r.old)
+	next <- struct{}{}
+	remove(t, b, r.topic)
+	next <- struct{}{}
+	eventually(t, "a commit is refused", func() bool { return r.trouble.commits.Load() > 0 })
+	r.makeAnew(t, b)
+	close(next)
+	r.awaitFresh(t)
+}
+
+// readsNewTopicAfterAWhile has the member busy with one record while the topic
+// is deleted and made anew, so that it never sees that there was none.
+func readsNewTopicAfterAWhile(t *testing.T, b Broker) {
+	t.Helper()
+	r := oldTopic(t, b)
+	begun, done := make(chan struct{}, 2), make(chan struct{})
+	m := join(t, r.group, func(ctx context.Context, record kafka.Record) error {
+		if !r.isFresh(record) && record.Offset == 10 {
+			begun <- struct{}{}
+			<-done
+		}
+		return r.handle(ctx, record)
+	})
+	publishAll(t, r.publisher, r.old)
+	for range 2 {
+		<-begun
+	}
+	remove(t, b, r.topic)
+	r.makeAnew(t, b)
+	eventually(t, "the member has been away for long", func() bool {
+		lags := m.group.Lags()
+		return len(lags) == 2 && lags[0].Records > 100 && lags[1].Records > 100
+	})
+	close(done)
+	r.awaitFresh(t)
+}
+
+// readsNewTopicAfterSilence has the topic made anew under a member that has only
+// just begun, behind its last record.
+func readsNewTopicAfterSilence(t *testing.T, b Broker) {
+	t.Helper()
+	f, ok := b.(Faulty)
+	require.True(t, ok)
+	r := oldTopic(t, b)
+	r.readOld(t).stop()
+	m := join(t, r.group, r.handle)
+	eventually(t, "both partitions are looked at", func() bool { return len(m.group.Lags()) == 2 })
+	look := r.failFetches(f, kerr.UnknownTopicOrPartition)
+	seen := r.trouble.fetches.Load()
+	eventually(t, "it is missed", func() bool { return r.trouble.fetches.Load() > seen+4 })
+	remove(t, b, r.topic)
+	r.makeAnew(t, b)
+	look()
+	r.awaitFresh(t)
+}
+
 // remade is a topic that is deleted under a member that has read it.
 type remade struct {
 	topic     string
 	publisher *kafka.Publisher
+	group     kafka.GroupConfig
 	trouble   troubles
+	old       []outbox.Message
 	fresh     []outbox.Message // to be published to the topic of the same name
 
 	mu   sync.Mutex
@@ -92,27 +177,57 @@ type remade struct {
 
 func newRemade(t *testing.T, b Broker) *remade {
 	t.Helper()
-	r := &remade{topic: Topic(t, b, 2), seen: map[string]bool{}}
-	c := Client(t, b, r.topic)
-	r.publisher = kafka.NewPublisher(c, kafka.PublisherConfig{})
-	join(t, kafka.GroupConfig{Client: c, Group: Name("group"), Topics: []string{r.topic}, Hooks: r.trouble.hooks()},
-		func(_ context.Context, record kafka.Record) error {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.seen[string(record.Value)] = true
-			return nil
-		})
-	old := messages(r.topic, 8, 100, 0)
-	publishAll(t, r.publisher, old)
-	eventually(t, "the old topic is read", func() bool { return r.has(old) })
+	r := oldTopic(t, b)
+	r.readOld(t)
 	remove(t, b, r.topic)
 	// A member that has to join again meanwhile has no partitions that it could miss.
 	eventually(t, "it is missed", func() bool { return r.trouble.fetches.Load() > 0 || r.trouble.partitions.Load() == 0 })
-	r.fresh = messages(r.topic, 8, 400, 0)
+	return r
+}
+
+// oldTopic makes a topic, and prepares what will be published when it is made
+// anew.
+func oldTopic(t *testing.T, b Broker) *remade {
+	t.Helper()
+	r := &remade{topic: Topic(t, b, 2), seen: map[string]bool{}}
+	c := Client(t, b, r.topic)
+	r.publisher = kafka.NewPublisher(c, kafka.PublisherConfig{})
+	r.group = kafka.GroupConfig{Client: c, Group: Name("group"), Topics: []string{r.topic}, Hooks: r.trouble.hooks()}
+	r.old, r.fresh = messages(r.topic, 8, 100, 0), messages(r.topic, 8, 400, 0)
 	for i := range r.fresh {
-		r.fresh[i].Value = append([]byte("new "), r.fresh[i].Value...)
+		r.fresh[i].Value = append([]byte(freshPrefix), r.fresh[i].Value...)
 	}
 	return r
+}
+
+// readOld has a member join and read all of the old topic.
+func (r *remade) readOld(t *testing.T) member {
+	t.Helper()
+	m := join(t, r.group, r.handle)
+	publishAll(t, r.publisher, r.old)
+	eventually(t, "the old topic is read", func() bool { return r.has(r.old) })
+	return m
+}
+
+// makeAnew makes the topic, and publishes what is fresh.
+func (r *remade) makeAnew(t *testing.T, b Broker) {
+	t.Helper()
+	create(t, b, kafka.TopicSpec{Name: r.topic, Partitions: 2})
+	publishAll(t, r.publisher, r.fresh)
+}
+
+const freshPrefix = "new "
+
+func (*remade) isFresh(record kafka.Record) bool {
+	return bytes.HasPrefix(record.Value, []byte(freshPrefix))
+}
+
+// handle is a kafka.Handler.
+func (r *remade) handle(_ context.Context, record kafka.Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen[string(record.Value)] = true
+	return nil
 }
 
 // failFetches answers each with an error until the function that it returns is
