@@ -208,7 +208,7 @@ bench-clean: ## One account taken out of 100,000 lists of 25, beside the chunked
 .PHONY: bench-peers
 bench-peers: $(KINTO)/ready ## The requests beside Kinto and PocketBase as well (downloads both)
 	cd cmd/bench/pocketbase && go build -o $(BIN)/pocketbase .
-	go run ./cmd/bench --kinto $(KINTO) --pocketbase $(BIN)/pocketbase --active 40 --time 2s $(ARGS)
+	go run ./cmd/bench --kinto $(KINTO) --pocketbase $(BIN)/pocketbase --active 40 --rounds 1 --time 2s $(ARGS)
 
 .PHONY: bench-relay
 bench-relay: kafka-libs $(DEBEZIUM)/ready ## The relay and the consumer on Apache Kafka, beside Debezium (needs Java and Maven)

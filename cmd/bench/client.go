@@ -20,8 +20,9 @@ type client struct {
 	id, clients  int
 	authorize    func(user int) (string, error) // the header
 	orders       map[int][]int
-	answer       int   // bytes of every answer, where the server sends what it is asked for
-	bytes, count int64 // of the answers to do
+	answer       int    // bytes of every answer, where the server sends what it is asked for
+	statement    string // that such a server runs
+	bytes, count int64  // of the answers to do
 }
 
 func (m *machine) newClient(to *process, id int, f flags) *client {
@@ -82,6 +83,8 @@ func (c *client) request(ctx context.Context, method, path string, user int, tag
 	if c.answer > 0 {
 		req.Header.Set("X-Bench-Status", strconv.Itoa(want))
 		req.Header.Set("X-Bench-Bytes", strconv.Itoa(c.answer))
+		req.Header.Set("X-Bench-SQL", c.statement)
+		req.Header.Set("X-Bench-User", strconv.Itoa(user))
 	}
 	return c.http.Do(req)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // compare measures an operation, the same SQL alone, and HTTP alone, one right
-// after the other.
+// after the other. From then on the ceiling is asked for answers of that size.
 func (m *machine) compare(ctx context.Context, api, ceiling *process, op operation, f flags) (row, error) {
 	service, err := m.load(ctx, api, op, f)
 	if err != nil {
@@ -24,9 +24,8 @@ func (m *machine) compare(ctx context.Context, api, ceiling *process, op operati
 	if err != nil {
 		return row{}, err
 	}
-	constant := *ceiling
-	constant.answer = max(service.Bytes, 1)
-	web, err := m.load(ctx, &constant, op, f)
+	ceiling.answer = max(service.Bytes, 1)
+	web, err := m.load(ctx, ceiling, op, f)
 	web.CPU = web.ServiceCPU // PostgreSQL has no part in it
 	return row{Operation: op.name, Service: service, Floor: floor, HTTP: web}, err
 }

@@ -183,13 +183,14 @@ func (m *machine) startConsumer(ctx context.Context, env ...string) (*process, e
 	}, env...)...)
 }
 
-// startCeiling starts the server that does nothing but HTTP.
+// startCeiling starts the server that does nothing but HTTP, and a statement of
+// SQL where a client names one.
 func (m *machine) startCeiling(ctx context.Context) (*process, error) {
 	addr, _, err := freeAddrs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return m.start(ctx, "ceiling", "github.com/prefsd/prefsd/cmd/bench/ceiling", "http://"+addr, "http://"+addr+"/", "HTTP_ADDR="+addr)
+	return m.start(ctx, "ceiling", "github.com/prefsd/prefsd/cmd/bench/ceiling", "http://"+addr, "http://"+addr+"/", "HTTP_ADDR="+addr, "DATABASE_URL="+m.server.URL())
 }
 
 // start builds a command and returns once it says that it is ready.

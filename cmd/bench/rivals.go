@@ -52,6 +52,28 @@ func (m *machine) startRivals(ctx context.Context, f flags) (all []rival, err er
 	return all, nil
 }
 
+// ceilings are what a server reaches that runs one statement for an operation,
+// and answers a constant: it asks nobody who he is, and reads no row.
+func ceilings(server *process) []rival {
+	return []rival{
+		{name: "Echo and pgx, the SQL alone", server: server, offers: statements(map[string]string{opList: "list", opKnown: "head", opPatch: "patch", opUnchanged: "list"})},
+		{name: "the same with history and outbox", server: server, offers: statements(map[string]string{opPatch: "rows"})},
+	}
+}
+
+func statements(names map[string]string) map[string]func(context.Context, *client) (func() error, error) {
+	offers := map[string]func(context.Context, *client) (func() error, error){}
+	for _, op := range operations() {
+		if name, one := names[op.name]; one {
+			offers[op.name] = func(ctx context.Context, c *client) (func() error, error) {
+				c.statement = name
+				return op.prepare(ctx, c)
+			}
+		}
+	}
+	return offers
+}
+
 func stopRivals(all []rival) error {
 	errs := make([]error, 0, len(all))
 	for _, r := range all {

@@ -1,6 +1,7 @@
 // Command ceiling is the least that an HTTP server can do: Echo with a single
 // handler, which reads the request and answers what it is asked to, from
-// memory. cmd/bench measures with it what HTTP itself costs.
+// memory. cmd/bench measures with it what HTTP itself costs, and, where it names
+// a statement of SQL, what a server costs that runs this and nothing else.
 package main
 
 import (
@@ -12,6 +13,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
 	"github.com/prefsd/prefsd/pkg/command"
@@ -28,9 +30,12 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	e := echo.New()
-	e.HideBanner, e.HidePort = true, true
-	e.Any("/*", answer(bytes.Repeat([]byte{'x'}, largest)))
+	pool, err := open(ctx, os.Getenv("DATABASE_URL"))
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	e := server(pool) //nolint:contextcheck // each request has a context of its own
 	failed := make(chan error, 1)
 	go func() { failed <- e.Start(os.Getenv("HTTP_ADDR")) }()
 	select {
@@ -38,11 +43,20 @@ func run(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	err := e.Shutdown(context.WithoutCancel(ctx))
+	err = e.Shutdown(context.WithoutCancel(ctx))
 	if ended := <-failed; !errors.Is(ended, http.ErrServerClosed) {
 		err = errors.Join(err, ended)
 	}
 	return err
+}
+
+// server answers from memory, after the statement that is asked for, if one is.
+func server(pool *pgxpool.Pool) *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.Any("/*", answer(bytes.Repeat([]byte{'x'}, largest)))
+	e.Use(query(pool))
+	return e
 }
 
 // answer sends the status and so many bytes as the request's headers say.
