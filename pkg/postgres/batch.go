@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // step is one statement of a batch; read takes its rows.
@@ -17,7 +19,29 @@ type step struct {
 	read func(pgx.Rows) error
 }
 
-func run(name string, args ...any) step { return step{name: name, args: args} }
+func run(name string, args ...any) step {
+	for i, arg := range args {
+		args[i] = bytesOf(arg)
+	}
+	return step{name: name, args: args}
+}
+
+// bytesOf turns ids into what pgx sends as they are: a uuid.UUID it would have
+// to spell, after it has tried in vain to send its bytes.
+func bytesOf(arg any) any {
+	switch arg := arg.(type) {
+	case uuid.UUID:
+		return pgtype.UUID{Bytes: arg, Valid: true}
+	case []uuid.UUID:
+		ids := make(pgtype.FlatArray[pgtype.UUID], len(arg))
+		for i, id := range arg {
+			ids[i] = pgtype.UUID{Bytes: id, Valid: true}
+		}
+		return ids
+	default:
+		return arg
+	}
+}
 
 // first scans the first row; where there is none, the destinations stay.
 func (st step) first(dest ...any) step {

@@ -98,6 +98,29 @@ func TestAVersionThatIsThereAlreadyIsAConflict(t *testing.T) {
 	require.Equal(t, 2, h.count(t, "select last_value from writes"))
 }
 
+// TestWritersReadWhatIsCommittedWhateverTheDatabasePrefers: with one snapshot for
+// all of a transaction, whoever waited for a lock would not see why.
+func TestWritersReadWhatIsCommittedWhateverTheDatabasePrefers(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	_, err := h.admin.Exec(t.Context(), `do $$ begin
+			execute format('alter database %I set default_transaction_isolation = serializable', current_database());
+		end $$;
+		create table levels (level text);
+		create function note() returns trigger language plpgsql as $$
+		begin
+			insert into levels values (current_setting('transaction_isolation'));
+			return new;
+		end $$;
+		create trigger note before insert on changes for each row execute function note()`)
+	require.NoError(t, err)
+	other := openUnchecked(t, h.url) // it has no connection yet
+	other.save(t, "u", "a", "b")
+	other.save(t, "u", "b", "a")
+	require.Equal(t, 2, h.count(t, "select count(*) from levels where level = 'read committed'"))
+	require.Equal(t, 2, h.count(t, "select count(*) from levels"))
+}
+
 func TestAttributesAreAnsweredAsTheyAreReadAtTheEdges(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -35,21 +35,27 @@ func (s *Store) List(ctx context.Context, key preferences.Key) (preferences.List
 // Item implements preferences.Store.
 func (s *Store) Item(ctx context.Context, userID string, id uuid.UUID) (preferences.List, error) {
 	var l preferences.List
-	st := run("item", id, userID)
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, readItem(id, userID, &l)) })
+	if err == nil && len(l.Items) == 0 {
+		err = preferences.NotFound()
+	}
+	return l, err
+}
+
+// readItem reads an item into l, alone, with the order that its readers see.
+func readItem(id uuid.UUID, userID string, l *preferences.List) step {
+	const most = preferences.MaxListAttributesBytes / preferences.MaxAttributesBytes // items that are never too large together
+	st := run("item", id, userID, most)
 	st.read = func(rows pgx.Rows) error {
-		l = preferences.List{UserID: userID}
+		*l = preferences.List{UserID: userID}
 		var order int
-		if err := scanRows(rows, &l, &order); err != nil || len(l.Items) == 0 {
+		if err := scanRows(rows, l, &order, &l.Rest.Items, &l.Rest.Bytes); err != nil || len(l.Items) == 0 {
 			return err
 		}
 		l.Items[0].Order = order
 		return nil
 	}
-	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, st) })
-	if err == nil && len(l.Items) == 0 {
-		err = preferences.NotFound()
-	}
-	return l, err
+	return st
 }
 
 // readList reads a whole list into l, numbered as its readers see it.

@@ -93,7 +93,7 @@ func openUnchecked(t *testing.T, url string) *house {
 	admin, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
-	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer}), store, announcer, url, count, admin}
+	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer, Patience: time.Minute}), store, announcer, url, count, admin}
 }
 
 var alice = preferences.By{Actor: "alice", RequestID: "r-1"}

@@ -50,6 +50,7 @@ const limit = 8 * time.Second
 
 // settings are those that every statement relies on.
 var settings = map[string]string{
+	"default_transaction_isolation":       "read committed",
 	"plan_cache_mode":                     "force_generic_plan",
 	"lock_timeout":                        "3s",
 	"statement_timeout":                   "5s",

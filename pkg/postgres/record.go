@@ -56,6 +56,9 @@ func updateRows(rows []preferences.RowUpdate, at time.Time) step {
 			changed[i] = 1
 		}
 	}
+	if n == 1 {
+		return run("updone", ids[0], positions[0], attributes[0], changed[0], at)
+	}
 	return run("upd", ids, positions, attributes, changed, at)
 }
 

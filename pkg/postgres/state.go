@@ -22,15 +22,19 @@ func (s *Store) SetState(ctx context.Context, st preferences.State) error {
 	}
 	d := st.Delivery
 	steps := []step{run("begin"), run("bucketexclusive", key)}
-	if st.Held.ID != uuid.Nil {
+	owners := st.Held.ID == uuid.Nil
+	if !owners {
 		steps = append(steps, run("oplock", st.Held.ID, st.Held.Epoch))
 	}
 	if st.Lead > 0 {
 		steps = append(steps, run("guardtime", st.At, st.Lead.Seconds()))
 	}
-	steps = append(steps,
-		run("entitystate", st.Entity.Type, st.Entity.ID, st.Deleted, st.At, st.Source, d.Consumer, d.Topic, d.EventID),
-		run(commit))
+	word := []any{st.Entity.Type, st.Entity.ID, st.Deleted, st.At, st.Source, d.Consumer, d.Topic, d.EventID}
+	steps = append(steps, run("entitystate", append(word, owners)...))
+	if owners {
+		steps = append(steps, run("ownersword", word...))
+	}
+	steps = append(steps, run(commit))
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return owned(send(ctx, c, steps...)) })
 	crashpoint.Hit("state.recorded")
 	if refused(err, "guardtime") {

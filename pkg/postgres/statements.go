@@ -43,8 +43,11 @@ func prepare(ctx context.Context, c *pgx.Conn, steps []step) error {
 		c.PgConn().CustomData()[preparedKey] = known
 	}
 	for _, st := range steps {
+		if known[st.name] {
+			continue
+		}
 		body, named := statements[st.name]
-		if !named || known[st.name] {
+		if !named {
 			continue
 		}
 		if c.PgConn().TxStatus() == inFailedTx { // then the first step leaves it; it may do so twice

@@ -1,10 +1,12 @@
 -- The statements of the hot paths and of the protocols that touch lists. Each is prepared under its name on a
--- connection that needs it first. All of them run under READ COMMITTED. Times come from the writer: the larger of its clock and the stored
--- time + 1 microsecond, so that rows, event, tag and answer of one version carry one time, known before anything is sent.
+-- connection that needs it first. All of them run under READ COMMITTED, which is a setting of the connection: to begin with a
+-- level would set and reset it in each transaction. Times come from the writer: the larger of its
+-- clock and the stored time + 1 microsecond, so that rows, event, tag and answer of one version carry one time, known
+-- before anything is sent.
 -- A guard that does not hold divides by zero (22012): the server then refuses the rest of the batch.
 
 -- name: begin
-begin isolation level read committed
+begin transaction
 -- name: commit
 commit
 -- name: rollback
@@ -65,12 +67,16 @@ from preferences i join preference_lists l on l.list_id = i.list_id join prefere
 where i.id = $1 and l.user_id = $2
 
 -- name: item
--- $1 item, $2 user: the item alone, with the order that its readers see
+-- $1 item, $2 user, $3 items that are never too large together: the item alone, with the order that its readers see, and how
+-- much there is besides
 select l.list_id, l.domain, l.version, l.gaps, l.updated_at,
   p.id, p.entity_type, p.entity_id, p.position, p.attributes, p.version, p.created_at, p.updated_at,
-  case when l.gaps then p.position else (
-    select count(*)::int from preferences q where q.list_id = p.list_id and (q.position, q.id) <= (p.position, p.id)) end
-from preferences p join preference_lists l on l.list_id = p.list_id
+  case when l.gaps then p.position else o.rank end, o.n - 1,
+  (select coalesce(sum(octet_length(q.attributes::text)), 0)::int from preferences q
+   where o.n > $3::int and q.list_id = p.list_id and q.id <> p.id)
+from preferences p join preference_lists l on l.list_id = p.list_id cross join lateral (
+  select count(*)::int n, (count(*) filter (where (q.position, q.id) <= (p.position, p.id)))::int rank
+  from preferences q where q.list_id = p.list_id) o
 where p.id = $1 and l.user_id = $2
 
 -- name: history
@@ -229,6 +235,11 @@ update preferences p set position = t.p, attributes = t.a::jsonb, version = p.ve
   updated_at = case when t.c = 1 then $5::timestamptz else p.updated_at end
 from unnest($1::uuid[], $2::int[], $3::text[], $4::int[]) t(id, p, a, c) where p.id = t.id
 
+-- name: updone
+-- $1 id, $2 position, $3 attributes, $4 and $5 likewise: most writes rewrite one row, and need no join for it
+update preferences set position = $2, attributes = $3::text::jsonb, version = version + $4,
+  updated_at = case when $4 = 1 then $5::timestamptz else updated_at end where id = $1
+
 -- name: ins
 -- $1 list, $2 ids, $3 types, $4 entity ids, $5 positions, $6 attributes, $7 time
 insert into preferences (id, list_id, entity_type, entity_id, position, attributes, created_at, updated_at)
@@ -251,26 +262,43 @@ values ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb, $9, $10)
 select 1 / count(*) from (select where $1 <= clock_timestamp() + make_interval(secs => $2)) t
 
 -- name: entitystate
--- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id: the newest time wins, of equals the
--- one that was processed last, but a deletion that is delivered again loses. What its owner has deleted stays deleted by its
--- owner when an operation deletes it again: an undo of that takes back its own word alone
-insert into deleted_entities as d (entity_type, entity_id, deleted, state_at, source) select $1, $2, $3, $4, $5
+-- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id, $9 whether its owner says so: the newest
+-- time wins, of equals the one that was processed last, but a deletion that is delivered again loses. What the owner has said
+-- stays beside what an operation says later
+insert into deleted_entities as d (entity_type, entity_id, deleted, state_at, source, owner_deleted, owner_at, owner_source)
+select $1, $2, $3::boolean, $4::timestamptz, $5::text, case when $9 then $3::boolean end, case when $9 then $4::timestamptz end, case when $9 then $5::text end
 where not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8 and outcome not in ('dead_lettered', 'discarded'))
-on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, state_at = excluded.state_at,
-  source = case when d.deleted and excluded.deleted and d.source like 'event:%' and excluded.source like 'operation:%' then d.source else excluded.source end,
+on conflict (entity_type, entity_id) do update set deleted = excluded.deleted, state_at = excluded.state_at, source = excluded.source,
+  owner_deleted = coalesce(excluded.owner_deleted, d.owner_deleted), owner_at = coalesce(excluded.owner_at, d.owner_at),
+  owner_source = coalesce(excluded.owner_source, d.owner_source),
   cleaned_at = case when d.deleted and excluded.deleted then d.cleaned_at end,
-  recorded_at = case when d.deleted and excluded.deleted and d.source like 'event:%' and excluded.source like 'operation:%' then d.recorded_at else now() end
+  recorded_at = case when $9 then now() else d.recorded_at end
 where d.state_at < excluded.state_at or d.state_at = excluded.state_at
   and (not excluded.deleted or not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8))
+
+-- name: ownersword
+-- $1 type, $2 id, $3 deleted, $4 time, $5 source, $6 consumer, $7 topic, $8 event id: what an owner says of a time before an
+-- operation's word. That counts until it is undone; of the owner's own words the newest is kept
+update deleted_entities set owner_deleted = $3, owner_at = $4, owner_source = $5, recorded_at = now()
+where entity_type = $1 and entity_id = $2 and state_at > $4
+  and (owner_at is null or owner_at < $4 or owner_at = $4
+    and (not $3 or not exists (select 1 from inbox where consumer = $6 and topic = $7 and event_id = $8)))
 
 -- name: statetimes
 -- $1 types, $2 ids: when an operator's states take effect, in the order of the entities
 select greatest(now(), d.state_at + interval '1 microsecond') from unnest($1::text[], $2::text[]) with ordinality t(et, e, n)
 left join deleted_entities d on d.entity_type = t.et and d.entity_id = t.e order by t.n
 
+-- name: ownerlift
+-- $1 type, $2 id, $3 cause, $4 source: takes back a deletion that an owner has announced, and only just, so that it stays taken
+-- back if it is delivered again
+update deleted_entities set owner_deleted = false, owner_at = owner_at + interval '1 microsecond', owner_source = $4
+where entity_type = $1 and entity_id = $2 and owner_deleted and owner_source = $3
+
 -- name: statelift
--- $1 type, $2 id, $3 cause, $4 source: takes back the deletion that the cause itself has recorded, and only just
-update deleted_entities set deleted = false, state_at = state_at + interval '1 microsecond', source = $4, cleaned_at = null
+-- $1 type, $2 id, $3 cause, $4 source: ends the deletion that the cause has recorded: what the owner has said last counts
+update deleted_entities set deleted = coalesce(owner_deleted, false), state_at = coalesce(owner_at, 'epoch'), source = coalesce(owner_source, $4),
+  cleaned_at = case when owner_deleted then cleaned_at end
 where entity_type = $1 and entity_id = $2 and deleted and source = $3
 
 -- name: seen
@@ -568,9 +596,11 @@ select t.et, t.e, $3, $3 from unnest($1::text[], $2::text[]) t(et, e)
 on conflict (entity_type, entity_id) do update set sightings = s.sightings + 1, last_seen = excluded.last_seen
 
 -- name: sightingsconfirmed
--- $1 $2 types and ids, $3 time, $4 seconds between two sightings: those that no open operation deals with already
+-- $1 $2 types and ids, $3 time, $4 seconds between two sightings: those that are in lists still, and that no open operation
+-- deals with already. Another run's clean may have begun and ended while this one asked
 select s.entity_type, s.entity_id from orphan_sightings s join unnest($1::text[], $2::text[]) t(et, e) on t.et = s.entity_type and t.e = s.entity_id
-where s.sightings > 1 and s.first_seen <= $3::timestamptz - make_interval(secs => $4) and not exists (
+where s.sightings > 1 and s.first_seen <= $3::timestamptz - make_interval(secs => $4)
+and exists (select from preferences p where p.entity_type = s.entity_type and p.entity_id = s.entity_id) and not exists (
   select from operations o join operation_steps x on x.operation_id = o.id
   where o.state in ('pending', 'running') and x.entity_type = s.entity_type and x.entity_id = s.entity_id) order by 1, 2
 

@@ -15,7 +15,8 @@ import (
 // LiftState implements preferences.Store, under the lock of SetState.
 func (s *Store) LiftState(ctx context.Context, e preferences.Entity, cause, source string) error {
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, run("begin"), run("bucketexclusive", entityBucket(e)), run("statelift", e.Type, e.ID, cause, source), run(commit))
+		word := []any{e.Type, e.ID, cause, source}
+		return send(ctx, c, run("begin"), run("bucketexclusive", entityBucket(e)), run("ownerlift", word...), run("statelift", word...), run(commit))
 	})
 	crashpoint.Hit("state.lifted")
 	return err

@@ -51,6 +51,81 @@ func TestAnUndoLeavesWhatTheOwnerHasDeleted(t *testing.T) {
 	require.Empty(t, h.save(t, "u", "y", "x").Skipped, "it was there when the operator deleted it")
 }
 
+// TestAnUndoOfAnOperatorGoesBackToTheOwnersWord: what the owner has said about
+// the time before the operator did, whenever it arrives.
+func TestAnUndoOfAnOperatorGoesBackToTheOwnersWord(t *testing.T) {
+	t.Parallel()
+	type word struct {
+		id    string
+		ago   time.Duration
+		there bool
+	}
+	gone := func(id string, ago time.Duration) word { return word{id, ago, false} }
+	back := func(id string, ago time.Duration) word { return word{id, ago, true} }
+	for name, story := range map[string]struct {
+		before, between, after []word // the clean and its undo
+		deleted                bool   // at the end
+		lost                   bool   // what is there again all the same, from the list that had it
+	}{
+		"nothing was said":                       {},
+		"deleted, late":                          {between: []word{gone("e1", time.Hour)}, deleted: true},
+		"deleted, later than the undo":           {after: []word{gone("e1", time.Hour)}, deleted: true},
+		"deleted and restored, late":             {between: []word{gone("e1", time.Hour), back("e2", time.Minute)}},
+		"restored, late":                         {before: []word{gone("e1", time.Hour)}, between: []word{back("e2", time.Minute)}, lost: true},
+		"restored, and deleted before that":      {before: []word{back("e2", time.Minute)}, between: []word{gone("e1", time.Hour)}, after: []word{gone("e0", 2*time.Hour)}},
+		"deleted again, late":                    {before: []word{back("e1", time.Hour)}, between: []word{gone("e2", time.Minute)}, deleted: true},
+		"deleted, and the same delivered again":  {before: []word{gone("e1", time.Hour), back("e2", time.Minute)}, between: []word{gone("e1", time.Hour)}, after: []word{gone("e1", time.Hour)}, lost: true},
+		"restored and deleted at the same time":  {between: []word{back("e1", time.Hour), gone("e2", time.Hour)}, deleted: true},
+		"deleted and restored at the same time":  {between: []word{gone("e1", time.Hour), back("e2", time.Hour), gone("e1", time.Hour)}},
+		"deleted, and restored after the undo":   {between: []word{gone("e1", time.Hour)}, after: []word{back("e2", time.Minute)}, lost: true},
+		"deleted, and the word of an older time": {before: []word{gone("e2", time.Minute)}, between: []word{back("e1", time.Hour)}, deleted: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			h.save(t, "u", "a", "x")
+			now := time.Now()
+			say := func(words []word) {
+				for _, w := range words {
+					var err error
+					if w.there {
+						_, err = h.EntityRestored(t.Context(), delivery(w.id), account("x"), now.Add(-w.ago))
+					} else {
+						_, _, err = h.EntityDeleted(t.Context(), delivery(w.id), account("x"), now.Add(-w.ago))
+					}
+					require.NoError(t, err)
+				}
+			}
+			say(story.before)
+			o := h.bulk(t, true, "x")
+			say(story.between)
+			require.Equal(t, []preferences.Entity{account("x")}, h.save(t, "other", "x").Skipped, "the operator's word stands")
+			require.Equal(t, preferences.Compensated, h.undo(t, o).State)
+			say(story.after)
+			h.runAll(t)
+			require.Equal(t, story.deleted, len(h.save(t, "other", "x").Skipped) > 0)
+			require.Equal(t, story.deleted || story.lost, len(h.shown(t, "u")) == 1)
+		})
+	}
+}
+
+func TestTwoUndosLeaveNoDeletion(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	h.save(t, "u", "a", "x")
+	h.remove(t, "e1", "x", time.Now().Add(-time.Hour))
+	page, err := h.Operations(t.Context(), preferences.OperationQuery{})
+	require.NoError(t, err)
+	o := h.bulk(t, true, "x")
+	require.Equal(t, preferences.Compensated, h.undo(t, page.Operations[0]).State)
+	require.Equal(t, []preferences.Entity{account("x")}, h.save(t, "other", "x").Skipped, "the operator's word stands")
+	h.undo(t, o)
+	require.Empty(t, h.save(t, "other", "x").Skipped)
+	fresh, _ := h.remove(t, "e1", "x", time.Now().Add(-time.Hour))
+	require.False(t, fresh)
+	require.Empty(t, h.save(t, "other", "x").Skipped)
+}
+
 func TestAnUndoneCleanLeavesEveryListAsItWas(t *testing.T) {
 	t.Parallel()
 	for _, reorder := range []bool{true, false} {

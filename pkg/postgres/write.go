@@ -98,6 +98,9 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 // read reads the list, or what the same request was answered before.
 func (w *write) read(ctx context.Context) (stored preferences.List, earlier *preferences.Answer, err error) {
 	list := readList(w.key, &stored)
+	if w.key.Alone {
+		list = readItem(w.key.Item, w.key.UserID, &stored)
+	}
 	if w.by.Once == nil {
 		err = send(ctx, w.conn, list)
 	} else {
@@ -241,7 +244,7 @@ func (w *write) plan(stored preferences.List, dead []preferences.Entity) (prefer
 
 func result(l preferences.List, c preferences.Changes, skipped []preferences.Entity) preferences.Result {
 	sum := c.Summary()
-	sum.Total = len(l.Items)
+	sum.Total = l.Total()
 	return preferences.Result{List: l, Summary: sum, Skipped: skipped}
 }
 

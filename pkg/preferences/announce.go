@@ -28,7 +28,7 @@ func (a Announcer) Updated(c Changes, by By) (events.Message, error) {
 	return a.message(events.PreferencesUpdated, a.EventsTopic, "list", l.UserID, l.Version, l.UpdateTime, by.Traceparent, events.Updated{
 		UserID: l.UserID, Domain: l.Domain, ListID: l.ID, Version: l.Version, PreviousVersion: l.Version - 1,
 		Action: string(by.Action), ChangedFields: some(c.Fields), Created: some(c.Created), Updated: some(c.Updated), Deleted: some(c.Deleted),
-		Total: len(l.Items), ETag: l.ETag(),
+		Total: l.Total(), ETag: l.ETag(),
 	})
 }
 

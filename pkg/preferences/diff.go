@@ -1,6 +1,7 @@
 package preferences
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"sort"
@@ -49,12 +50,12 @@ func (c Changes) Check() error {
 	if len(c.Insert)+len(c.Update) == 0 {
 		return nil
 	}
-	return checkSize(c.Next.Items)
+	return checkSize(c.Next)
 }
 
 // Summary counts what differs.
 func (c Changes) Summary() Summary {
-	return Summary{len(c.Created), len(c.Updated), len(c.Deleted), len(c.Next.Items)}
+	return Summary{len(c.Created), len(c.Updated), len(c.Deleted), c.Next.Total()}
 }
 
 // Diff decides what makes stored equal to wanted, whose entities are distinct.
@@ -154,12 +155,18 @@ func (c *Changes) keep(p plan, i int, w Wanted, position int32, now time.Time, f
 	if mutant.Is("diff-off-by-one") {
 		it.Order = i
 	}
-	rewritten := w.Attributes != nil && !sameJSON(w.Attributes, old.Attributes)
+	var names []string
+	if w.Attributes != nil {
+		names = changedNames(old.Attributes, w.Attributes)
+	}
+	rewritten := len(names) > 0
 	reordered := it.Order != old.Order
 	named := Update{EntityID: it.EntityID}
 	if rewritten {
 		it.Attributes = w.Attributes
-		changedKeys(fields, old.Attributes, it.Attributes)
+		for _, name := range names {
+			fields["attributes."+name] = true
+		}
 		named.Attributes = &[2]json.RawMessage{old.Attributes, it.Attributes}
 	}
 	if reordered {
@@ -234,16 +241,22 @@ func fieldNames(fields map[string]bool) []string {
 	return out
 }
 
-func changedKeys(fields map[string]bool, a, b json.RawMessage) {
+// changedNames are the members in which two objects differ, in no order; none
+// where they are the same, as sameJSON has it.
+func changedNames(a, b json.RawMessage) (names []string) {
+	if bytes.Equal(a, b) || sameButSpace(a, b) {
+		return nil
+	}
 	before, after := object(a), object(b)
 	for name, value := range before {
 		if !sameJSON(value, after[name]) {
-			fields["attributes."+name] = true
+			names = append(names, name)
 		}
 	}
 	for name := range after {
 		if _, both := before[name]; !both {
-			fields["attributes."+name] = true
+			names = append(names, name)
 		}
 	}
+	return names
 }

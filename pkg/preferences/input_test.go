@@ -121,7 +121,7 @@ func TestAListIsNotLargerThanAListMayBe(t *testing.T) {
 	for i := range 70 {
 		heavy.Items = append(heavy.Items, Item{EntityType: "account", EntityID: fmt.Sprint(i), Attributes: json.RawMessage(`{"a": "` + strings.Repeat("x", 15<<10) + `"}`)})
 	}
-	require.Equal(t, fault.Invalid, fault.CodeOf(checkSize(heavy.Items)))
+	require.Equal(t, fault.Invalid, fault.CodeOf(checkSize(heavy)))
 	shrink := Diff(heavy, heavy.Wanted()[1:], stamp(1))
 	require.NoError(t, shrink.Check(), "a write that only removes is always welcome")
 }

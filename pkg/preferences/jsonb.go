@@ -169,7 +169,10 @@ func object(b json.RawMessage) map[string]json.RawMessage {
 // merge applies a JSON merge patch (RFC 7396).
 func merge(target, patch json.RawMessage) json.RawMessage {
 	var members map[string]json.RawMessage
-	if json.Unmarshal(patch, &members) != nil || members == nil {
+	if patch = bytes.TrimSpace(patch); !bytes.HasPrefix(patch, []byte("{")) {
+		return patch
+	}
+	if json.Unmarshal(patch, &members) != nil {
 		return patch
 	}
 	out := object(target)

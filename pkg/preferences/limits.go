@@ -104,12 +104,12 @@ func checkValue(v any, depth int, keys *int) string {
 }
 
 // checkSize refuses a list that is larger than a list may be.
-func checkSize(items []Item) error {
-	if len(items) > MaxItems {
+func checkSize(l List) error {
+	if l.Total() > MaxItems {
 		return fault.New(fault.Invalid, fault.ReasonTooManyItems, "A list holds at most %d items.", MaxItems)
 	}
-	total := 0
-	for _, it := range items {
+	total := l.Rest.Bytes
+	for _, it := range l.Items {
 		total += len(it.Attributes)
 	}
 	if total > MaxListAttributesBytes {

@@ -52,15 +52,15 @@ func TestArraysCountAsLevelsAndWhatIsInThemIsChecked(t *testing.T) {
 
 func TestAListMayBeAsLargeAsItsLimits(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, fault.ReasonTooManyItems, fault.ReasonOf(checkSize(make([]Item, MaxItems+1))))
+	require.Equal(t, fault.ReasonTooManyItems, fault.ReasonOf(checkSize(List{Items: make([]Item, MaxItems+1)})))
 	items := make([]Item, MaxItems)
-	require.NoError(t, checkSize(items))
+	require.NoError(t, checkSize(List{Items: items}))
 
 	items[0].Attributes = make(json.RawMessage, MaxListAttributesBytes-1)
 	items[1].Attributes = json.RawMessage("x")
-	require.NoError(t, checkSize(items))
+	require.NoError(t, checkSize(List{Items: items}))
 	items[1].Attributes = json.RawMessage("xy")
-	require.Equal(t, fault.ReasonInvalidField, fault.ReasonOf(checkSize(items)))
+	require.Equal(t, fault.ReasonInvalidField, fault.ReasonOf(checkSize(List{Items: items})))
 
 	inputs := make([]Input, MaxItems)
 	for i := range inputs {

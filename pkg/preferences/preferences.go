@@ -57,7 +57,16 @@ type List struct {
 	Gaps           bool  // readers see positions, not ranks, until the next change of shape
 	UpdateTime     time.Time
 	Items          []Item // by order
+	Rest           Rest   // what stands round an item that was read alone
 }
+
+// Rest sums up the items of a list that were not read. Bytes, of their
+// attributes, is 0 where there are so few of them that the list cannot be too
+// large.
+type Rest struct{ Items, Bytes int }
+
+// Total is how many items the list has.
+func (l List) Total() int { return len(l.Items) + l.Rest.Items }
 
 // ETag is the list's strong entity tag, without quotes, shared by all its
 // views. It names the user, so that a browser cache that two users share can

@@ -168,7 +168,7 @@ func (s *Service) Patch(ctx context.Context, userID string, id uuid.UUID, by By,
 	if err != nil {
 		return Result{}, err
 	}
-	return s.store.Write(ctx, Key{UserID: userID, Item: id}, by, func(stored List) ([]Wanted, error) {
+	return s.store.Write(ctx, Key{UserID: userID, Item: id, Alone: p.Order == nil}, by, func(stored List) ([]Wanted, error) {
 		return p.apply(stored, id, terms)
 	})
 }

@@ -27,6 +27,7 @@ const (
 type Key struct {
 	UserID, Domain string
 	Item           uuid.UUID // set: the domain is the one of the list that holds it
+	Alone          bool      // a write concerns nothing but the item: its list may be read with a Rest
 }
 
 // By says who writes, why, and how a write treats the world.
@@ -84,7 +85,8 @@ type Store interface {
 	// one commit, decided on the very version that it replaces. One that happens
 	// once keeps its answer in that commit, also if nothing changes. The result of
 	// one that is rehearsed has the items as they would be, and the version and the
-	// time of the list as it is: a tag that the write itself can be held to.
+	// time of the list as it is: a tag that the write itself can be held to. The
+	// result of one that concerns an item alone may hold that item alone.
 	Write(ctx context.Context, key Key, by By, decide Decide) (Result, error)
 	// Entities returns ids of a type that stand in lists, ascending, behind one.
 	Entities(ctx context.Context, entityType, after string, limit int) ([]string, error)
@@ -104,8 +106,9 @@ type Store interface {
 	// nothing. It fails with Aborted when it is that of an operation which another
 	// runner has taken over, and with Invalid when it is too far ahead.
 	SetState(ctx context.Context, s State) error
-	// LiftState takes back that an entity is deleted if that is what the cause has
-	// recorded, and nobody anything since.
+	// LiftState takes back that an entity is deleted as far as the cause has said
+	// so. What counts then is what the owner has said last, if nobody else has
+	// said anything since the cause.
 	LiftState(ctx context.Context, e Entity, cause, source string) error
 	// Operation reads an operation with all that it has done.
 	Operation(ctx context.Context, id uuid.UUID) (Operation, error)
@@ -211,6 +214,6 @@ type State struct {
 	At       time.Time // the owner's time; the newest wins, and of equals the last
 	Source   string    // "event:<id>", "operation:<id>" or a subject
 	Delivery Delivery
-	Held     Held          // the operation that says so; whoever has lost it records nothing
+	Held     Held          // the operation that says so, if it is not the owner; whoever has lost it records nothing
 	Lead     time.Duration // by which At may be ahead of the store's clock; zero: by any
 }

@@ -12,10 +12,11 @@ import (
 // Owner is the service that owns the accounts: it has every one that it has not
 // lost. The zero value answers.
 type Owner struct {
+	URL string // where it answers
+
 	mu   sync.Mutex
 	lost map[string]bool
 	mood http.HandlerFunc
-	url  string
 	hits int
 }
 
@@ -25,14 +26,14 @@ func NewOwner(tb testing.TB) *Owner {
 	o := &Owner{}
 	server := httptest.NewServer(o)
 	tb.Cleanup(server.Close)
-	o.url = server.URL
+	o.URL = server.URL
 	return o
 }
 
 // Env makes a consumer ask this owner, and believe it as soon as it says a
 // thing twice.
 func (o *Owner) Env() []string {
-	return []string{"PREFS_DIRECTORY_URL=" + o.url + "/accounts", "PREFS_RECONCILE_CONFIRM_AFTER=1ms"}
+	return []string{"PREFS_DIRECTORY_URL=" + o.URL + "/accounts", "PREFS_RECONCILE_CONFIRM_AFTER=1ms"}
 }
 
 // Lose makes accounts unknown.

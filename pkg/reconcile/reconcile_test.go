@@ -344,6 +344,26 @@ func TestAnEventThatComesDuringTheRunWins(t *testing.T) {
 	require.Equal(t, []string{"a1", "a2"}, h.shown(t, "u"))
 }
 
+// TestWhatHasLeftDuringTheRunIsNotCleanedAgain: another run's clean, which was
+// open when this one began to ask, is done when it has been answered.
+func TestWhatHasLeftDuringTheRunIsNotCleanedAgain(t *testing.T) {
+	t.Parallel()
+	o := &owner{misses: []string{"x", "y"}}
+	h := open(t, o, soon)
+	h.save(t, "u", "a", "x", "y")
+	h.compare(t, "{}")
+	o.asked = func() {
+		o.asked = nil
+		_, err := h.prefs.BulkClean(t.Context(), tester, []preferences.Entity{{Type: "account", ID: "x"}}, true, false)
+		require.NoError(t, err)
+	}
+	_, report := h.compare(t, "{}")
+	require.EqualValues(t, 1, report.Cleaned, "y alone")
+	h.clean(t)
+	require.Equal(t, []string{"a"}, h.shown(t, "u"))
+	require.Equal(t, 1, h.count(t, "select count(*) from operation_steps where entity_id = 'x'"))
+}
+
 func TestARunThatIsCancelledSettlesNothing(t *testing.T) {
 	t.Parallel()
 	o := &owner{misses: []string{"a2"}}

@@ -15,7 +15,7 @@ const (
 
 // consuming is the program of a consumer: T1 records what is known of the entity, T2 has the effect, then the offset moves.
 var consuming = map[uint8]action{
-	cFetch:     {"T1", "statements.sql:bucketexclusive statements.sql:entitystate postgres/state.go:SetState preferences/clean.go:setState"},
+	cFetch:     {"T1", "statements.sql:bucketexclusive statements.sql:entitystate statements.sql:ownersword postgres/state.go:SetState preferences/clean.go:setState"},
 	cQueued:    {"waits for the bucket", "statements.sql:bucketexclusive"},
 	cSeen:      {"T2: seen", "statements.sql:seen statements.sql:opinsert statements.sql:victims preferences/clean.go:EntityDeleted preferences/clean.go:EntityRestored services/consumer/dispositions.go:bury"},
 	cOffset:    {"commits the offset", "services/consumer/run.go:settle kafka/generation.go:commit"},
@@ -106,22 +106,28 @@ func (t *turn) grant() {
 }
 
 // takeIn is entitystate: the newest time wins, of equals the one that was processed last, but a deletion that is delivered
-// again loses.
+// again loses. And it is ownersword: what an owner says of a time before an operation's word is kept until that is undone.
 func (t *turn) takeIn(f fact) {
 	e := t.me().job
 	row := &t.entity
 	if f.user {
 		row = &t.user
 	}
+	said := word{true, f.deleted, f.at, e + 1}
 	tie := row.at == f.at && (!f.deleted || t.inbox[e] == unseen || t.breaks("a dead letter wins a tie"))
 	newer := !row.recorded || row.at < f.at || tie || t.breaks("state without its time")
 	if t.inbox[e] != applied && newer {
 		if f.user {
-			t.user = known{true, f.deleted, f.at, e + 1}
+			t.user.word = said
 			t.reborn = t.reborn && !f.deleted
 		} else {
-			t.record(f.deleted, f.at, e+1)
+			t.record(said)
 		}
+	}
+	own := t.entity.owner
+	latest := !own.recorded || own.at < f.at || own.at == f.at && (!f.deleted || t.inbox[e] == unseen)
+	if !f.user && row.at > f.at && latest && !t.breaks("what the owner says late is lost") {
+		t.entity.owner = said
 	}
 	if t.breaks("inbox mark in T1") && t.inbox[e] == unseen {
 		t.inbox[e], t.me().first = applied, true

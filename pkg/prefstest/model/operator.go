@@ -96,7 +96,7 @@ func (t *turn) reconcile() {
 				at = max(t.now(), t.entity.at+1)
 			}
 			if t.entity.recorded && t.entity.at <= at {
-				t.record(false, at, lifted+byHand)
+				t.record(word{true, false, at, lifted + byHand})
 			}
 			t.decided, t.missing = p.mem, false
 			t.called("T1 restored")

@@ -23,7 +23,7 @@ var carrying = map[uint8]action{
 	rVictims: {"victims", "statements.sql:victims postgres/cleans.go:Victims preferences/sweep.go:attempt"},
 	rStop:    {"oplock, stepend, opfinish: cancelled", "statements.sql:oplock statements.sql:stepend statements.sql:opfinish preferences/sweep.go:stop preferences/sweep.go:breakOff preferences/sweep.go:GiveUp"},
 	uTouched: {"stepsbegun, undolists, undobegin", "statements.sql:stepsbegun statements.sql:undolists statements.sql:undobegin postgres/undo.go:Touched preferences/undo.go:undo"},
-	uLift:    {"bucketexclusive, statelift", "statements.sql:bucketexclusive statements.sql:statelift postgres/undo.go:LiftState"},
+	uLift:    {"bucketexclusive, ownerlift, statelift", "statements.sql:bucketexclusive statements.sql:ownerlift statements.sql:statelift postgres/undo.go:LiftState"},
 	uLock:    {"headlock, list, removals", "statements.sql:headlock statements.sql:list statements.sql:removals postgres/undo.go:removals"},
 	uDecide:  {"bucketshared, tombstones", "statements.sql:bucketshared statements.sql:tombstones postgres/write.go:underLock preferences/undo.go:PutBack"},
 	uSave:    {"guardhead, ins, change, emit, undosave, commit", "statements.sql:guardhead statements.sql:undosave postgres/undo.go:PutBack"},
@@ -153,14 +153,10 @@ func (t *turn) recordState() {
 		at = max(t.now(), t.entity.at+1)
 	}
 	if !t.entity.recorded || t.entity.at <= at {
-		source := p.job + 1
-		if ownerSays := t.entity.deleted && t.entity.source-1 < events; ownerSays {
-			t.owned = true
-			if !t.breaks("an operation's word replaces the owner's") {
-				source = t.entity.source
-			}
+		t.overrule(word{true, true, at, p.job + 1})
+		if t.breaks("an operation's word replaces the owner's") {
+			t.entity.owner = word{}
 		}
-		t.record(true, at, source)
 	}
 	t.to(rVictims, carrying[rState].name)
 }
@@ -231,22 +227,42 @@ func (t *turn) takeBack() {
 	}
 }
 
-// lift takes back the deletion that the operation's own cause has recorded, and only just.
+// lift takes back what the operation's cause has said.
 func (t *turn) lift() {
-	p := t.me()
-	j := &t.jobs[p.job]
 	if t.share != 0 {
 		return
 	}
-	own := t.entity.source == p.job+1 || t.breaks("undo lifts any deletion")
-	if t.entity.deleted && own && (j.begun || t.breaks("undo lifts any deletion")) {
-		at := t.entity.at + 1
-		if t.breaks("undo takes the present time") {
-			at = max(t.now(), at)
-		}
-		t.record(false, at, lifted+p.job)
+	anyones := t.breaks("undo lifts any deletion")
+	if job := t.me().job; t.jobs[job].begun || anyones {
+		t.ownerLift(job, anyones)
+		t.stateLift(job+1, anyones)
 	}
 	t.to(uLock, carrying[uLift].name)
+}
+
+// ownerLift takes back the deletion that an owner has announced, and only just.
+func (t *turn) ownerLift(job uint8, anyones bool) {
+	owner := &t.entity.owner
+	if !owner.deleted || owner.source != job+1 && !anyones || t.breaks("undo leaves the owner's word") {
+		return
+	}
+	*owner = word{true, false, owner.at + 1, lifted + job}
+	if t.breaks("undo takes the present time") {
+		owner.at = max(t.now(), owner.at)
+	}
+}
+
+// stateLift ends a deletion: what the owner has said last counts.
+func (t *turn) stateLift(cause uint8, anyones bool) {
+	if !t.entity.deleted || t.entity.source != cause && !anyones {
+		return
+	}
+	owner := t.entity.owner
+	said := word{true, owner.deleted, owner.at, owner.source}
+	if t.breaks("undo leaves its own time") {
+		said.at = t.entity.at + 1
+	}
+	t.overrule(said)
 }
 
 // lockToPutBack locks the next list; without one, the undo ends.

@@ -240,10 +240,11 @@ func (sc *scenario) stateWrong(w *world) string {
 	if w.entity.deleted && source < uint8(len(w.jobs)) && w.jobs[source].phase == compensated {
 		return "a deletion that was taken back counts again"
 	}
-	if w.owned && w.jobs[byHand].phase == compensated && newest.deleted && !w.entity.deleted {
+	switch expected := sc.expected(w, newest); {
+	case expected == w.entity.deleted:
+	case expected && w.jobs[byHand].phase == compensated:
 		return "an undo took back what the owner had said"
-	}
-	if sc.expected(w, newest) != w.entity.deleted {
+	default:
 		return "the entity's state is not the newest one"
 	}
 	return ""
@@ -260,12 +261,17 @@ func (sc *scenario) expected(w *world, newest *fact) bool {
 			}
 		}
 	}
-	if j := w.jobs[byHand]; w.decided > at && (j.phase == succeeded || j.phase == absent) {
-		return w.missing
-	} else if w.decided > at {
-		return w.entity.deleted // cancelled somewhere on its way, or taken back: stateWrong looks at that
+	if w.decided <= at {
+		return deleted
 	}
-	return deleted
+	switch w.jobs[byHand].phase {
+	case compensated:
+		return deleted
+	case succeeded, absent:
+		return w.missing
+	default:
+		return w.entity.deleted // cancelled somewhere on its way
+	}
 }
 
 // listsWrong is about what is left in lists: I2 of the invariants.

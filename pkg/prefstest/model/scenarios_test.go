@@ -200,7 +200,20 @@ func TestUndo(t *testing.T) {
 		name: "undo of an operator's clean, and it is deleted", log: []fact{gone(10)}, calls: []byOperator{{call: cleans}, {call: undoes, job: byHand}},
 		writes: [2][]request{{{act: add, items: itemX}}, {}},
 		start:  with(holds(itemX, itemX), func(w *world) { w.steals = 1 }),
-	}.verify(t, variant{"an operation's word replaces the owner's", "an undo took back what the owner had said", 20})
+	}.verify(
+		t,
+		variant{"an operation's word replaces the owner's", "an undo took back what the owner had said", 20},
+		variant{"what the owner says late is lost", "an undo took back what the owner had said", 20},
+		variant{"undo leaves its own time", "an undo took back what the owner had said", 23},
+	)
+	scenario{
+		name: "undo of an operator's clean and of a deletion", log: []fact{gone(10)}, writes: [2][]request{{{act: add, items: itemX}}, {}}, start: holds(itemX, itemX),
+		calls: []byOperator{{call: cleans}, {call: undoes}, {call: undoes, job: byHand}},
+	}.verify(t, variant{"undo leaves the owner's word", "a deletion that was taken back counts again", 27})
+	scenario{
+		name: "undo of an operator's clean, and it is deleted and restored", log: []fact{gone(10), there(20)}, calls: []byOperator{{call: cleans}, {call: undoes, job: byHand}},
+		writes: [2][]request{{{act: add, items: itemX}}, {}}, start: holds(itemX, itemX),
+	}.verify(t)
 }
 
 func TestErasure(t *testing.T) {
@@ -231,7 +244,7 @@ func TestReconciliation(t *testing.T) {
 	scenario{
 		name: "reconciliation, and it is deleted", writes: adds, log: []fact{gone(10)}, calls: []byOperator{{call: reconciles}}, slowly: true, chunk: 1,
 		start: with(holds(itemA, itemX), func(w *world) {
-			w.crashes, w.entity = 1, known{recorded: true, deleted: true, at: 1}
+			w.crashes, w.entity = 1, known{word: word{recorded: true, deleted: true, at: 1}}
 		}),
 	}.verify(t, variant{"time taken in T1", "the entity's state is not the newest one", 12})
 }

@@ -58,8 +58,15 @@ const (
 // head is a list: its head and which items it holds. No id: there is no list.
 type head struct{ id, version, items uint8 }
 
-// known is a row of deleted_entities. Source is the number of the operation's cause + 1, and more once it was lifted.
+// known is a row of deleted_entities: what counts, and what the owner has said.
 type known struct {
+	word
+
+	owner word
+}
+
+// word is what somebody says of an entity. Source is the number of the operation's cause + 1, and more once it was lifted.
+type word struct {
 	recorded, deleted bool
 	at, source        uint8
 }
@@ -115,7 +122,6 @@ type world struct {
 
 	// What only the model knows.
 	fresh  uint8 // lists whose X was added after the last deletion
-	owned  bool  // an operation deleted what its owner had deleted
 	undone uint8 // operations whose undo was accepted
 	reborn bool  // the first list was made after its user had come back
 	wrong  uint8 // what is wrong: an index of wrongs
@@ -187,10 +193,16 @@ func (w *world) commitList(l, items uint8) {
 	row.version, row.items = row.version+1, items
 }
 
-// record is what entitystate does to the entity.
-func (w *world) record(deleted bool, at, source uint8) {
-	w.entity = known{true, deleted, at, source}
-	if deleted {
+// record is what entitystate does to the entity when an owner has the last word.
+func (w *world) record(said word) {
+	w.entity.owner = said
+	w.overrule(said)
+}
+
+// overrule is what entitystate does when an operation has it.
+func (w *world) overrule(said word) {
+	w.entity.word = said
+	if said.deleted {
 		w.fresh = 0
 	}
 }

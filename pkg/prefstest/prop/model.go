@@ -135,17 +135,18 @@ type kept struct {
 
 // model is the whole service.
 type model struct {
-	lists map[key]*list
-	begun int // lists so far
-	knows map[entity]state
-	heard map[string]int64 // owners' events, by id: where they stood
-	keys  map[[2]string]*kept
-	works []*operation
-	told  []event // announced, in order
+	lists  map[key]*list
+	begun  int // lists so far
+	knows  map[entity]state
+	owners map[entity]state // what the owners have said last
+	heard  map[string]int64 // owners' events, by id: where they stood
+	keys   map[[2]string]*kept
+	works  []*operation
+	told   []event // announced, in order
 }
 
 func newModel(lists ...key) *model {
-	m := &model{lists: map[key]*list{}, knows: map[entity]state{}, heard: map[string]int64{}, keys: map[[2]string]*kept{}}
+	m := &model{lists: map[key]*list{}, knows: map[entity]state{}, owners: map[entity]state{}, heard: map[string]int64{}, keys: map[[2]string]*kept{}}
 	for _, k := range lists {
 		m.lists[k] = &list{key: k}
 	}

@@ -23,15 +23,18 @@ type state struct {
 	by      *operation // that came of the deletion, or recorded it; nil: none
 }
 
+// hear takes in what somebody says. What an owner has said is kept besides, by the same rule, for an operator's word may be
+// taken back.
 func (m *model) hear(e entity, s state) {
-	known, is := m.knows[e]
-	if is && s.at.Before(known.at) {
-		return
+	said := []map[entity]state{m.knows}
+	if s.by == nil || s.by.ofOwner() {
+		said = append(said, m.owners)
 	}
-	if known.deleted && s.deleted && known.by.ofOwner() && !s.by.ofOwner() {
-		s.by = known.by // an operator who deletes it again takes nothing over from its owner
+	for _, known := range said {
+		if last, is := known[e]; !is || !s.at.Before(last.at) {
+			known[e] = s
+		}
 	}
-	m.knows[e] = s
 }
 
 // Types of what is announced.
@@ -237,12 +240,16 @@ func (o *operation) affected() []string {
 	return slices.Compact(users)
 }
 
-// undo takes back what an operation did: its accounts count as there, unless somebody said more about them since, and come back
-// into the lists that still exist.
+// undo takes back what an operation did: its accounts count as their owner says, unless somebody said more about them since, and
+// come back into the lists that still exist if they are there.
 func (m *model) undo(op *operation) {
 	for _, a := range op.accounts {
-		if s := m.knows[entity{account, a}]; s.deleted && s.by == op {
-			m.knows[entity{account, a}] = state{at: s.at.Add(time.Microsecond)}
+		e := entity{account, a}
+		if s := m.owners[e]; s.deleted && s.by == op {
+			m.owners[e] = state{at: s.at.Add(time.Microsecond)}
+		}
+		if s := m.knows[e]; s.deleted && s.by == op {
+			m.knows[e] = m.owners[e]
 		}
 	}
 	for _, l := range m.inOrder() {
