@@ -22,11 +22,19 @@ func NewRoad(tb testing.TB, server string) (r *Road, through string) {
 	tb.Helper()
 	u, err := url.Parse(server)
 	require.NoError(tb, err)
-	r = &Road{toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "road", "127.0.0.1:0", u.Host)}
-	require.NoError(tb, r.proxy.Start())
-	tb.Cleanup(r.proxy.Stop)
+	r = NewRoadAt(tb, "127.0.0.1:0", u.Host)
 	u.Host = r.proxy.Listen
 	return r, u.String()
+}
+
+// NewRoadAt opens a road that begins at one address and leads to another.
+func NewRoadAt(tb testing.TB, from, to string) *Road {
+	tb.Helper()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // some ways to be a bad road say so on standard error
+	r := &Road{toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "road", from, to)}
+	require.NoError(tb, r.proxy.Start())
+	tb.Cleanup(r.proxy.Stop)
+	return r
 }
 
 // Cut ends every connection on the road; others can be made at once.
@@ -46,6 +54,25 @@ func (r *Road) Delay(tb testing.TB, ms int) {
 func (r *Road) Swallow(tb testing.TB) {
 	tb.Helper()
 	r.worsen(tb, "timeout", map[string]int{"timeout": 0})
+}
+
+// Narrow lets so many kilobytes of answers pass in a second.
+func (r *Road) Narrow(tb testing.TB, rate int) {
+	tb.Helper()
+	r.worsen(tb, "bandwidth", map[string]int{"rate": rate})
+}
+
+// Linger makes the end of a connection known so many milliseconds late.
+func (r *Road) Linger(tb testing.TB, ms int) {
+	tb.Helper()
+	r.worsen(tb, "slow_close", map[string]int{"delay": ms})
+}
+
+// Reset ends every connection as soon as something is answered on it, and says
+// so rudely.
+func (r *Road) Reset(tb testing.TB) {
+	tb.Helper()
+	r.worsen(tb, "reset_peer", map[string]int{"timeout": 0})
 }
 
 // Mend makes it a good road again; connections that lost something end.

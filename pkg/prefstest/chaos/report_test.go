@@ -104,7 +104,7 @@ func (r *report) looks(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## Looks\n\nAfter each round: nothing waits any more (I9, within 30 s), every version has its event on the topic and in order (I3-I5), "+
 		"every clean is announced once (I6), nothing is listed that counts as deleted (I2), lists are dense and replay from their history (I1, I8), "+
 		"the inbox is whole (I7), tags tell (I10), sums agree (I11), every acknowledged save is there (I12).\n\n")
-	fmt.Fprintf(b, "| round | at | faults | saves | lists | versions | events | cleans | at rest after |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n")
+	fmt.Fprintf(b, "| round | at | faults | saves | lists | versions | events | cleans | at rest, and all read, after |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|\n")
 	for i, l := range r.rounds {
 		fmt.Fprintf(b, "| %d | %s | %d | %d | %d | %d | %d | %d | %s |\n", i+1, l.Began.UTC().Format(time.TimeOnly), l.Faults, l.Saves, l.Lists, l.Changes,
 			l.Events, l.Cleans, l.Quiet.Round(100*time.Millisecond))
