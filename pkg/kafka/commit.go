@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"maps"
+	"slices"
 	"sync"
 )
 
@@ -44,15 +45,15 @@ func (o *offsets) mark(at topicPartition, next int64) {
 	o.signal()
 }
 
-// doubt drops what could not be committed because a partition of it is unknown,
+// doubt drops what is not committed of topics of which a partition is unknown,
 // and what is done there from now on, until the workers have looked whether the
-// logs are those that they were.
-func (o *offsets) doubt(batch map[string]map[int]int64) {
+// logs are those that they were. A topic is deleted with all its partitions, and
+// not every worker sees it happen.
+func (o *offsets) doubt(topics ...string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for topic, partitions := range batch {
-		for p := range partitions {
-			at := topicPartition{topic, p}
+	for at := range o.current {
+		if slices.Contains(topics, at.topic) {
 			delete(o.pending, at)
 			delete(o.current, at)
 			o.doubted[at] = true
@@ -64,15 +65,6 @@ func (o *offsets) inDoubt(at topicPartition) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.doubted[at]
-}
-
-// forget drops what is known of a partition that the broker does not know: a
-// topic of the same name that is made later has offsets of its own.
-func (o *offsets) forget(at topicPartition) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.pending, at)
-	delete(o.current, at)
 }
 
 // repeat makes everything pending, also what is committed already.
@@ -104,13 +96,14 @@ func (o *offsets) take() map[string]map[int]int64 {
 	return out
 }
 
-// giveBack returns what could not be committed, unless it is out of date.
+// giveBack returns what could not be committed, unless it is out of date or in
+// doubt.
 func (o *offsets) giveBack(batch map[string]map[int]int64) {
 	o.mu.Lock()
 	for topic, partitions := range batch {
 		for p, next := range partitions {
 			at := topicPartition{topic, p}
-			if _, newer := o.pending[at]; !newer {
+			if _, newer := o.pending[at]; !newer && !o.doubted[at] {
 				o.pending[at] = next
 			}
 		}

@@ -127,11 +127,14 @@ func TestOffsetsAreCommittedOnce(t *testing.T) {
 	o.repeat()
 	require.Equal(t, map[string]map[int]int64{"t": {0: 3, 1: 40}}, o.take(), "a repetition says where every partition is")
 
+	elsewhere := topicPartition{"u", 0}
 	o.mark(a, 4)
-	o.doubt(o.take())
+	o.mark(elsewhere, 9)
+	o.doubt("t")
 	o.mark(a, 5)
+	o.giveBack(batch)
 	o.repeat()
-	require.Equal(t, map[string]map[int]int64{"t": {1: 40}}, o.take(), "nothing is said of a partition that may be another one")
+	require.Equal(t, map[string]map[int]int64{"u": {0: 9}}, o.take(), "nothing is said of a topic that may be another one, and was idle in part")
 	o.start(a, 5)
 	o.mark(a, 6)
 	require.Equal(t, map[string]map[int]int64{"t": {0: 6}}, o.take())

@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -119,7 +121,7 @@ func (n *generation) store(ctx context.Context) error {
 	}
 	n.g.failed(ctx, StageCommit, err)
 	if errors.Is(err, kafkago.UnknownTopicOrPartition) {
-		n.offsets.doubt(batch) // it does not say which, and some may be committed
+		n.offsets.doubt(slices.Collect(maps.Keys(batch))...) // it does not say which, and some may be committed
 		return nil
 	}
 	n.offsets.giveBack(batch)

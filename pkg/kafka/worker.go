@@ -20,7 +20,7 @@ type worker struct {
 	next      int64 // to fetch; negative until the first offset is known
 	mark      *mark // of the log, by which it is known again; nil until a record was read
 	remembers bool  // the record before the first was looked for, as a mark
-	missed    bool  // the broker did not know the partition, or was not asked for long: it may be another one now
+	missed    bool  // the broker did not know the topic, or was not asked for long: it may be another one now
 
 	done    atomic.Int64 // everything below is handled
 	visible atomic.Int64 // everything below may be read; -1 until it is known
@@ -91,10 +91,11 @@ func (w *worker) read(ctx context.Context) (fetched, error) {
 		err = w.reset(ctx)
 		return fetched{next: w.next, visible: -1}, err
 	case isUnknown(err):
-		w.missed = true
-		w.offsets.forget(w.at)
+		w.offsets.doubt(w.at.topic)
 	case err == nil && w.missed:
 		return fetched{}, errMovingLog // it has grown past the mark since
+	case err == nil && w.offsets.inDoubt(w.at):
+		return fetched{next: w.next, visible: -1}, nil // another worker missed the topic: look at the mark first
 	case len(got.records) > 0:
 		w.mark = markOf(got.records[len(got.records)-1])
 	}

@@ -94,25 +94,34 @@ func readsNewTopicAfterJoining(t *testing.T, b Broker) {
 }
 
 // commitsNothingOldToNewTopic deletes a topic in whose middle a member is, and
-// makes it anew before the member is done with the record at hand: how far it
-// has come means nothing there, neither now nor after the next rebalance.
+// makes it anew before the member is done with the records at hand: how far it
+// has come means nothing there, neither now nor after the next rebalance. What
+// it learns of one partition it heeds in the other, too.
 func commitsNothingOldToNewTopic(t *testing.T, b Broker) {
 	t.Helper()
 	r := oldTopic(t, b)
-	next := make(chan struct{})
+	next, remade := make(chan struct{}), make(chan struct{})
 	join(t, r.group, func(ctx context.Context, record kafka.Record) error {
-		if !r.isFresh(record) && record.Offset >= 10 {
+		switch {
+		case r.isFresh(record) || record.Offset < 10:
+		case record.Partition == 0:
 			<-next
+		default:
+			<-remade
 		}
 		return r.handle(ctx, record)
 	})
 	publishAll(t, r.publisher, r.old)
-	next <- struct{}{}
+	eventually(t, "what is done is committed", func() bool {
+		at := committed(t, b, r.group.Group, r.topic)
+		return at[0] == 10 && at[1] == 10
+	})
 	remove(t, b, r.topic)
 	next <- struct{}{}
 	eventually(t, "a commit is refused", func() bool { return r.trouble.commits.Load() > 0 })
 	r.makeAnew(t, b)
 	close(next)
+	close(remade)
 	r.awaitFresh(t)
 }
 
