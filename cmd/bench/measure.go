@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // figures are what one side of a comparison came to.
@@ -29,11 +31,9 @@ func (m *machine) load(ctx context.Context, api *process, op operation, f flags)
 		if next[i], err = op.prepare(ctx, clients[i]); err != nil {
 			return figures{}, err
 		}
-		for range 50 { // connections, prepared statements and caches are warm
-			if err := next[i](); err != nil {
-				return figures{}, err
-			}
-		}
+	}
+	if err := warmUp(next); err != nil {
+		return figures{}, err
 	}
 	before, err := m.reading(api)
 	if err != nil {
@@ -62,6 +62,25 @@ func (m *machine) load(ctx context.Context, api *process, op operation, f flags)
 	fig := summarize(slices.Concat(took...), elapsed, after.service-before.service, after.postgres-before.postgres)
 	fig.Bytes = answerSize(clients)
 	return fig, nil
+}
+
+// warmUp has all clients send at the same time what does not count, because one
+// after the other they would share a connection to PostgreSQL, and find the rest
+// of the pool without its connections, prepared statements and caches.
+func warmUp(next []func() error) error {
+	const requests = 50
+	var all errgroup.Group
+	for _, send := range next {
+		all.Go(func() error {
+			for range requests {
+				if err := send(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return all.Wait()
 }
 
 // answerSize is the mean size of the answers that clients got.
