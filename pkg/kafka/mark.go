@@ -53,7 +53,7 @@ func (w *worker) remember(ctx context.Context) error {
 		}
 		w.mark = found
 	}
-	w.remembers = true
+	w.remembers, w.heard = true, time.Now()
 	return nil
 }
 

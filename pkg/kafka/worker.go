@@ -17,10 +17,11 @@ type worker struct {
 	g         *Group
 	at        topicPartition
 	offsets   *offsets
-	next      int64 // to fetch; negative until the first offset is known
-	mark      *mark // of the log, by which it is known again; nil until a record was read
-	remembers bool  // the record before the first was looked for, as a mark
-	missed    bool  // the broker did not know the topic, or was not asked for long: it may be another one now
+	next      int64     // to fetch; negative until the first offset is known
+	mark      *mark     // of the log, by which it is known again; nil until a record was read
+	remembers bool      // the record before the first was looked for, as a mark
+	missed    bool      // the broker did not know the topic, or said nothing of it for long: it may be another one now
+	heard     time.Time // when the log was read last
 
 	done    atomic.Int64 // everything below is handled
 	visible atomic.Int64 // everything below may be read; -1 until it is known
@@ -46,6 +47,9 @@ func (w *worker) run(values, ended context.Context) {
 		got, err := w.read(ended)
 		w.blind.Store(err != nil)
 		if err != nil {
+			if w.next >= 0 {
+				w.suspect(err)
+			}
 			if ended.Err() == nil {
 				w.fetchFailed(ended, err)
 			}
@@ -54,13 +58,21 @@ func (w *worker) run(values, ended context.Context) {
 			continue
 		}
 		retry = 0
-		fetched := time.Now()
-		w.since.Store(fetched.UnixNano())
+		w.heard = time.Now()
+		w.since.Store(w.heard.UnixNano())
 		if !w.settleAll(ctx, ended, got) {
 			return
 		}
 		w.since.Store(0)
-		w.missed = w.missed || time.Since(fetched) > lookEvery
+	}
+}
+
+// suspect has all workers of a topic look whether it is the one that it was, if
+// a partition of it is unknown. One that is in doubt already does not ask them
+// again and again.
+func (w *worker) suspect(err error) {
+	if isUnknown(err) && !w.offsets.inDoubt(w.at) {
+		w.offsets.doubt(w.at.topic)
 	}
 }
 
@@ -79,7 +91,7 @@ func (w *worker) read(ctx context.Context) (fetched, error) {
 			return fetched{}, err
 		}
 	}
-	w.missed = w.missed || w.offsets.inDoubt(w.at)
+	w.missed = w.missed || w.offsets.inDoubt(w.at) || time.Since(w.heard) > lookEvery
 	if w.missed {
 		if err := w.recognise(ctx); err != nil {
 			return fetched{}, err
@@ -90,8 +102,6 @@ func (w *worker) read(ctx context.Context) (fetched, error) {
 	case errors.Is(err, kafkago.OffsetOutOfRange):
 		err = w.reset(ctx)
 		return fetched{next: w.next, visible: -1}, err
-	case isUnknown(err):
-		w.offsets.doubt(w.at.topic)
 	case err == nil && w.missed:
 		return fetched{}, errMovingLog // it has grown past the mark since
 	case err == nil && w.offsets.inDoubt(w.at):
@@ -117,6 +127,9 @@ func (w *worker) settleAll(ctx, ended context.Context, got fetched) bool {
 			return false
 		}
 		w.advance(r.Offset + 1)
+		if w.offsets.inDoubt(w.at) {
+			return true // what follows may be gone, and what is done is not committed meanwhile
+		}
 	}
 	w.advance(got.next) // past markers and aborted records: nobody handles them
 	return true
@@ -253,6 +266,7 @@ func (w *worker) look(ctx context.Context) {
 		return
 	}
 	end, err := w.g.cfg.Client.visible(ctx, w.at)
+	w.suspect(err)
 	if w.blind.Store(err != nil); err == nil && end > w.visible.Load() {
 		w.visible.Store(end)
 	}
