@@ -128,7 +128,9 @@ func (w *worker) settleAll(ctx, ended context.Context, got fetched) bool {
 		}
 		w.advance(r.Offset + 1)
 		if w.offsets.inDoubt(w.at) {
-			return true // what follows may be gone, and what is done is not committed meanwhile
+			// What follows may be gone, and nothing is committed meanwhile. A new log may end before the last record at hand.
+			w.mark = markOf(r)
+			return true
 		}
 	}
 	w.advance(got.next) // past markers and aborted records: nobody handles them

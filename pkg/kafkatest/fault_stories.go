@@ -33,6 +33,7 @@ func faultStories() []story {
 		{"a topic that is made anew under a silent member is read from its beginning", readsNewTopicAfterSilence},
 		{"a topic that is made anew under a busy member is read from its beginning", readsNewTopicAfterAWhile},
 		{"what was read of a topic is not committed to the one made anew", commitsNothingOldToNewTopic},
+		{"a topic that is made anew and short is read from its beginning", readsShortNewTopic},
 		{"a member that leaves leaves no offset of a topic to the one made anew", leavesNothingOldToNewTopic},
 	}
 }

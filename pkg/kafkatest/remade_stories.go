@@ -118,14 +118,41 @@ func readsNewTopicAfterAWhile(t *testing.T, b Broker) {
 	r.awaitFresh(t)
 }
 
-// leavesNothingOldToNewTopic has both partitions busy with a record while the
-// topic is gone, and the member leave as soon as it is done with that: the next
-// one must not go on behind it in the topic that is there by then.
+// leavesNothingOldToNewTopic has the member leave as soon as it is done with the
+// records that it was busy with: the next one must not go on behind them in the
+// topic that is there by then.
 func leavesNothingOldToNewTopic(t *testing.T, b Broker) {
 	t.Helper()
-	r := oldTopic(t, b)
+	r, m, release := busyWhileGone(t, b)
+	r.makeAnew(t, b)
+	handled := r.handled()
+	release()
+	eventually(t, "both records are done", func() bool { return r.handled() >= handled+2 })
+	m.stop()
+	join(t, r.group, r.handle)
+	r.awaitFresh(t)
+}
+
+// readsShortNewTopic has a busy member come back to a topic that reaches beyond
+// what it has handled, but not to the end of what it had fetched.
+func readsShortNewTopic(t *testing.T, b Broker) {
+	t.Helper()
+	r, _, release := busyWhileGone(t, b)
+	r.fresh = r.fresh[:40]
+	r.makeAnew(t, b)
+	release()
+	r.awaitFresh(t)
+}
+
+// busyWhileGone deletes a topic whose partitions are both fetched whole, while
+// the member is busy with the eleventh record of each. Once it is released it
+// stays with the twelfth for as long as a handler may.
+func busyWhileGone(t *testing.T, b Broker) (r *remade, m member, release func()) {
+	t.Helper()
+	r = oldTopic(t, b)
+	publishAll(t, r.publisher, r.old)
 	done := make(chan struct{})
-	m := join(t, r.group, func(ctx context.Context, record kafka.Record) error {
+	m = join(t, r.group, func(ctx context.Context, record kafka.Record) error {
 		switch {
 		case r.isFresh(record) || record.Offset < 10:
 		case record.Offset == 10:
@@ -136,20 +163,13 @@ func leavesNothingOldToNewTopic(t *testing.T, b Broker) {
 		}
 		return r.handle(ctx, record)
 	})
-	publishAll(t, r.publisher, r.old)
 	r.awaitCommits(t, b, 10)
 	remove(t, b, r.topic)
 	eventually(t, "it is missed", func() bool {
 		lags := m.group.Lags()
 		return len(lags) == 2 && lags[0].Blind && lags[1].Blind
 	})
-	r.makeAnew(t, b)
-	handled := r.handled()
-	close(done)
-	eventually(t, "both records are done", func() bool { return r.handled() >= handled+2 })
-	m.stop()
-	join(t, r.group, r.handle)
-	r.awaitFresh(t)
+	return r, m, func() { close(done) }
 }
 
 // readsNewTopicAfterSilence has the topic made anew under a member that has only
