@@ -153,8 +153,14 @@ export const begin = (page) => page.getByRole("button", { name: "Customize order
 export const button = (page, name) => page.getByRole("button", { name, exact: true });
 export const handle = (page, letter) => button(page, `Move ${names[named[letter]] ?? letter}`);
 
-/** The middle of a row's handle. */
+/** Waits until nothing moves: what is on its way has no place yet. */
+async function still(page) {
+  await page.waitForFunction(() => document.getAnimations().every((one) => one.effect.getComputedTiming().endTime === Infinity));
+}
+
+/** The middle of a row's handle, once it has come to rest. */
 export async function middle(page, letter) {
+  await still(page);
   const box = await handle(page, letter).boundingBox();
   return { x: box.x + box.width / 2, y: box.y + box.height / 2, height: box.height };
 }

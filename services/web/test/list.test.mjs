@@ -156,13 +156,15 @@ test("rows are dragged into the order and out of it, also when it has none left"
   /** Drags a row by its handle into a list. */
   const drag = async (letter, list) => {
     const from = await middle(page, letter);
-    const box = await page.locator(`[data-part="${list}"]`).boundingBox();
-    const height = box.y + box.height / 2;
+    /** Goes to the middle of the list, wherever it is by then: rows make room, and words come and go. */
+    const go = async (jitter, options) => {
+      const box = await page.locator(`[data-part="${list}"]`).boundingBox();
+      await page.mouse.move(from.x, box.y + box.height / 2 + jitter, options);
+    };
     await page.mouse.move(from.x, from.y);
     await page.mouse.down();
-    await page.mouse.move(from.x, from.y + (height > from.y ? 12 : -12));
-    await page.mouse.move(from.x, height, { steps: 10 });
-    await untilVacant(page, (jitter) => page.mouse.move(from.x, height + jitter), `[data-part="${list}"] > .vacant`);
+    await go(0, { steps: 10 });
+    await untilVacant(page, go, `[data-part="${list}"] > .vacant`);
     await page.mouse.up();
   };
   await drag("A", "rest");
