@@ -83,7 +83,7 @@ const kintoBucket = "/buckets/prefs"
 
 func kintoList(user int) string { return kintoBucket + "/collections/user-" + strconv.Itoa(user) }
 
-var kintoOffers = map[string]func(context.Context, *client) (func() error, error){
+var kintoOffers = map[string]preparation{
 	opList: func(ctx context.Context, c *client) (func() error, error) {
 		return func() error {
 			u := c.randomUser()

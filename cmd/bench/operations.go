@@ -13,12 +13,14 @@ import (
 // operation is a request to the api and the pgbench script of the least SQL
 // that does the same.
 type operation struct {
-	name  string
-	floor string // body of a pgbench script; :u is a random list
-	// prepare runs once for each client; what it returns makes that client's
-	// next request.
-	prepare func(ctx context.Context, c *client) (func() error, error)
+	name    string
+	floor   string // body of a pgbench script; :u is a random list
+	prepare preparation
 }
+
+// preparation runs once for each client; what it returns makes that client's next
+// request.
+type preparation func(ctx context.Context, c *client) (next func() error, err error)
 
 // label is what every item carries.
 const label = `{"label": "Everyday account", "pinned": true}`
@@ -70,7 +72,7 @@ func operations() []operation {
 }
 
 // knownTags asks for lists whose tags it has read before.
-func knownTags(path func(user int) string) func(context.Context, *client) (func() error, error) {
+func knownTags(path func(user int) string) preparation {
 	return func(ctx context.Context, c *client) (func() error, error) {
 		const known = 500
 		users, tags := make([]int, known), make([]string, known)

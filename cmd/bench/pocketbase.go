@@ -51,7 +51,7 @@ const (
 )
 
 // pocketOffers lack the answer 304: PocketBase has no conditional requests.
-var pocketOffers = map[string]func(context.Context, *client) (func() error, error){
+var pocketOffers = map[string]preparation{
 	opList: func(ctx context.Context, c *client) (func() error, error) {
 		return func() error { return c.do(ctx, http.MethodGet, pocketList, c.randomUser(), "", "", http.StatusOK) }, nil
 	},

@@ -12,7 +12,7 @@ type rival struct {
 	server *process
 	// offers are the operations that it has, and how they are asked for; nil: as
 	// prefsd's.
-	offers map[string]func(context.Context, *client) (func() error, error)
+	offers map[string]preparation
 }
 
 // compared is what a rival did of an operation.
@@ -61,8 +61,8 @@ func ceilings(server *process) []rival {
 	}
 }
 
-func statements(names map[string]string) map[string]func(context.Context, *client) (func() error, error) {
-	offers := map[string]func(context.Context, *client) (func() error, error){}
+func statements(names map[string]string) map[string]preparation {
+	offers := map[string]preparation{}
 	for _, op := range operations() {
 		if name, one := names[op.name]; one {
 			offers[op.name] = func(ctx context.Context, c *client) (func() error, error) {
