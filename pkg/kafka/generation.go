@@ -120,7 +120,7 @@ func (n *generation) store(ctx context.Context) error {
 		return nil
 	}
 	n.g.failed(ctx, StageCommit, err)
-	if errors.Is(err, kafkago.UnknownTopicOrPartition) {
+	if isUnknown(err) {
 		n.offsets.doubt(slices.Collect(maps.Keys(batch))...) // it does not say which, and some may be committed
 		return nil
 	}
