@@ -1,7 +1,6 @@
 package preferences
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"sort"
@@ -244,7 +243,7 @@ func fieldNames(fields map[string]bool) []string {
 // changedNames are the members in which two objects differ, in no order; none
 // where they are the same, as sameJSON has it.
 func changedNames(a, b json.RawMessage) (names []string) {
-	if bytes.Equal(a, b) || sameButSpace(a, b) {
+	if sameButSpace(a, b) {
 		return nil
 	}
 	before, after := object(a), object(b)

@@ -119,15 +119,15 @@ func spellString(out *bytes.Buffer, s string) {
 // sameJSON compares values, not spellings: a client may send back 1.0 where
 // jsonb keeps 1.0, and 1e2 where it keeps 100.
 func sameJSON(a, b json.RawMessage) bool {
-	if bytes.Equal(a, b) || sameButSpace(a, b) {
-		return true
-	}
-	return bytes.Equal(spelled(a), spelled(b))
+	return sameButSpace(a, b) || bytes.Equal(spelled(a), spelled(b))
 }
 
 // sameButSpace is the usual case without decoding: what jsonb gives back
 // against what a client sends in the same order of names.
 func sameButSpace(a, b []byte) bool {
+	if bytes.Equal(a, b) {
+		return true
+	}
 	quoted := false
 	for i, j := 0, 0; ; i, j = i+1, j+1 {
 		if !quoted {
