@@ -2,8 +2,6 @@ package kafka_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -24,21 +22,12 @@ import (
 // secureBroker wants a client certificate and a password.
 func secureBroker(t *testing.T, a *kafkatest.Authority) []string {
 	t.Helper()
-	a.Sign(t, "broker", &x509.Certificate{
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
-	a.Sign(t, "client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	pair, err := tls.LoadX509KeyPair(a.File("broker.pem"), a.File("broker.key"))
-	require.NoError(t, err)
-	pool := x509.NewCertPool()
-	pool.AddCert(a.Cert)
+	a.SignClient(t)
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, "topic"), kfake.EnableSASL(),
 		kfake.Superuser("PLAIN", "plain", "secret"),
 		kfake.Superuser("SCRAM-SHA-256", "scram256", "secret"),
 		kfake.Superuser("SCRAM-SHA-512", "scram512", "secret"),
-		kfake.TLS(&tls.Config{
-			Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
-		}))
+		kfake.TLS(a.BrokerTLS(t, net.IPv4(127, 0, 0, 1), a)))
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
 	return cluster.ListenAddrs()

@@ -4,10 +4,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,4 +61,23 @@ func (a *Authority) Sign(tb testing.TB, name string, tmpl *x509.Certificate) (*x
 	cert, err := x509.ParseCertificate(der)
 	require.NoError(tb, err)
 	return cert, key
+}
+
+// SignClient writes the certificate of a client to client.pem, and its key to
+// client.key.
+func (a *Authority) SignClient(tb testing.TB) {
+	tb.Helper()
+	a.Sign(tb, "client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// BrokerTLS is what a broker shows at an address, and what it wants to see: a
+// certificate of a client that an authority has signed, perhaps another one.
+func (a *Authority) BrokerTLS(tb testing.TB, addr net.IP, clients *Authority) *tls.Config {
+	tb.Helper()
+	a.Sign(tb, "broker", &x509.Certificate{IPAddresses: []net.IP{addr}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	pair, err := tls.LoadX509KeyPair(a.File("broker.pem"), a.File("broker.key"))
+	require.NoError(tb, err)
+	pool := x509.NewCertPool()
+	pool.AddCert(clients.Cert)
+	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}
 }

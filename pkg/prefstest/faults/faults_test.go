@@ -38,6 +38,12 @@ func accounts(n int) []string {
 	return out
 }
 
+// unhurried is the load of a story that lasts: users who pause between two saves.
+func unhurried(tb testing.TB, stage *prefstest.Stage, api *prefstest.Service, listed int) *prefstest.Load {
+	tb.Helper()
+	return stage.StartLoad(tb, api.URL, prefstest.LoadOptions{Writers: 2, Users: 6, Accounts: listed, Pause: 20 * time.Millisecond})
+}
+
 // raw is a record in the partition of one key, so that nothing overtakes it.
 func raw(value []byte, headers ...kgo.RecordHeader) *kgo.Record {
 	return &kgo.Record{Topic: prefstest.AccountEvents, Key: []byte("one partition"), Value: value, Headers: headers}

@@ -3,7 +3,6 @@ package faults
 import (
 	"bufio"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net"
 	"strings"
@@ -115,17 +114,6 @@ func (g *gate) serve(conn net.Conn) {
 	_, _ = io.Copy(node, client)
 }
 
-// papers are what a broker shows and wants to see.
-func papers(t *testing.T, shows, trusts *kafkatest.Authority) *tls.Config {
-	t.Helper()
-	shows.Sign(t, "broker", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 2)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
-	pair, err := tls.LoadX509KeyPair(shows.File("broker.pem"), shows.File("broker.key"))
-	require.NoError(t, err)
-	pool := x509.NewCertPool()
-	pool.AddCert(trusts.Cert)
-	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}
-}
-
 // TestABrokerThatRefusesUsStopsNobodyFromSaving: the broker does not believe our
 // certificate, or we not its, or it grants us less than we need. Saves go on, the
 // log says what to do, and when that is done all that waited arrives.
@@ -133,9 +121,10 @@ func TestABrokerThatRefusesUsStopsNobodyFromSaving(t *testing.T) {
 	t.Parallel()
 	const listed = 40
 	ours, strangers := kafkatest.NewAuthority(t), kafkatest.NewAuthority(t)
-	ours.Sign(t, "client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-	good, strange, distrustful := papers(t, ours, ours), papers(t, strangers, ours), papers(t, ours, strangers)
+	ours.SignClient(t)
 	broker := kafkatest.InProcessBehind(t)
+	at := net.IPv4(127, 0, 0, 2) // where the broker sends its clients
+	good, strange, distrustful := ours.BrokerTLS(t, at, ours), strangers.BrokerTLS(t, at, ours), ours.BrokerTLS(t, at, strangers)
 	gate := newGate(t, broker, good)
 	stage := prefstest.NewStage(t, broker)
 	stage.Env = []string{
@@ -166,7 +155,7 @@ func TestABrokerThatRefusesUsStopsNobodyFromSaving(t *testing.T) {
 		{"we may not be of the group", "grant our principal Read on the group", denied("", kerr.GroupAuthorizationFailed, kmsg.JoinGroup, kmsg.Heartbeat, kmsg.OffsetCommit)},
 	} {
 		began := time.Now()
-		load := stage.StartLoad(t, api.URL, prefstest.LoadOptions{Writers: 2, Users: 6, Accounts: listed, Pause: 20 * time.Millisecond})
+		load := unhurried(t, stage, api, listed)
 		load.Flow(t, 10)
 		grant := day.refuse()
 		stage.Produce(t, prefstest.Deleted("e-"+day.name, account(gone), time.Now()))

@@ -62,7 +62,7 @@ func openRoads(t *testing.T) *roads {
 
 func (r *roads) load(t *testing.T) *prefstest.Load {
 	t.Helper()
-	return r.stage.StartLoad(t, r.api.URL, prefstest.LoadOptions{Writers: 2, Users: 6, Accounts: listedByRoads, Pause: 20 * time.Millisecond})
+	return unhurried(t, r.stage, r.api, listedByRoads)
 }
 
 func (r *roads) remove(t *testing.T) {
@@ -186,7 +186,7 @@ func TestAnAPIThatCannotReadTheIssuersKeysWaitsForThem(t *testing.T) {
 		road.Mend(t)
 		api.AwaitReady(t, api.AdminURL+"/readyz")
 		bad.worsen(t, road)
-		load := stage.StartLoad(t, api.URL, prefstest.LoadOptions{Writers: 2, Users: 6, Accounts: listedByRoads, Pause: 20 * time.Millisecond})
+		load := unhurried(t, stage, api, listedByRoads)
 		load.Flow(t, 10)
 		load.Check(t)
 		road.Mend(t)
