@@ -153,9 +153,9 @@ export const begin = (page) => page.getByRole("button", { name: "Customize order
 export const button = (page, name) => page.getByRole("button", { name, exact: true });
 export const handle = (page, letter) => button(page, `Move ${names[named[letter]] ?? letter}`);
 
-/** Waits until nothing moves: what is on its way has no place yet. */
+/** Waits until nothing moves: colours and places are judged as they end up, not on their way there. */
 async function still(page) {
-  await page.waitForFunction(() => document.getAnimations().every((one) => one.effect.getComputedTiming().endTime === Infinity));
+  await page.waitForFunction(() => document.getAnimations().every((one) => one.playState !== "running" || one.effect.getComputedTiming().endTime === Infinity));
 }
 
 /** The middle of a row's handle, once it has come to rest. */
@@ -168,10 +168,8 @@ export async function middle(page, letter) {
 /** Holds the pages to the rules for everyone (WCAG 2.2 AA), in light and dark, and keeps pictures of those that are wanted. */
 export async function fine(page, name, { pictured = [] } = {}) {
   if (!await page.evaluate(() => "axe" in globalThis)) await page.evaluate(axe);
-  // Colours and places are judged as they end up, not on their way there.
   await page.emulateMedia({ reducedMotion: "reduce" });
-  await page.evaluate(() => Promise.allSettled(document.getAnimations()
-    .filter((one) => one.effect.getComputedTiming().endTime < Infinity).map((one) => one.finished)));
+  await still(page);
   for (const colorScheme of ["dark", "light"]) {
     await page.emulateMedia({ colorScheme });
     const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], resultTypes: ["violations"] }));
