@@ -187,11 +187,10 @@ test-fuzz-api: $(SCHEMATHESIS)/ready ## Schemathesis against a running server (a
 	@go build -o $(BIN)/ ./cmd/dev ./cmd/prefsctl
 	@$(SUITE) $@ .ci/fuzz-api $(SCHEMATHESIS)/bin $(BIN)
 
+# As all of its kind it is asked each time: what was installed before may be moved since, or be another machine's.
+.PHONY: $(SCHEMATHESIS)/ready
 $(SCHEMATHESIS)/ready:
-	@echo 'installing Schemathesis, once'
-	@python3 -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement .ci/schemathesis/requirements.txt
-	@touch $@
+	@.ci/venv $(@D) --requirement .ci/schemathesis/requirements.txt
 
 KINTO_PACKAGES := kinto[postgresql]==26.5.0 gunicorn==27.0.1
 KINTO          := $(CACHE)/kinto-$(shell echo '$(KINTO_PACKAGES)' | cksum | cut -d' ' -f1)
@@ -214,11 +213,9 @@ bench-peers: $(KINTO)/ready ## The requests beside Kinto and PocketBase as well 
 bench-relay: kafka-libs $(DEBEZIUM)/ready ## The relay and the consumer on Apache Kafka, beside Debezium (needs Java and Maven)
 	DEBEZIUM_LIBS=$(DEBEZIUM) go run ./cmd/bench --only relay --only consumer $(ARGS)
 
+.PHONY: $(KINTO)/ready
 $(KINTO)/ready:
-	@echo 'installing Kinto, once'
-	@python3 -m venv --clear $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(KINTO_PACKAGES)
-	@touch $@
+	@.ci/venv $(@D) $(KINTO_PACKAGES)
 
 $(DEBEZIUM)/ready:
 	@echo "fetching Debezium's jars, once"
@@ -272,10 +269,9 @@ $(CODEGEN):
 	@echo "building oapi-codegen $(CODEGEN_VERSION), once"
 	@go build -C deploy/tools -o $@ github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen
 
+.PHONY: $(NODE_TOOLS)/ready
 $(NODE_TOOLS)/ready:
-	@if command -v npm >/dev/null || python3 -c 'import ensurepip, venv' 2>/dev/null; then \
-		echo 'installing the tools that run on Node, once'; .ci/node-tools $(@D); \
-	else echo 'neither Node nor Python is here: the description of the API is not checked'; [ -z "$(CI)" ]; fi
+	@.ci/node-tools $(@D)
 
 .PHONY: kafka-libs
 kafka-libs: ## Fetch Apache Kafka's jars for the tests, where Java and Maven are
