@@ -26,7 +26,7 @@ func (s *Store) Since(ctx context.Context, userID, domain string, h preferences.
 	var l preferences.List
 	p := page{limit: h.Limit}
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, readList(preferences.Key{UserID: userID, Domain: domain}, &l), p.of(run("since", userID, domain, h.Version, h.Limit+1, preferences.MaxHistoryBytes)))
+		return send(ctx, c, s.readList(preferences.Key{UserID: userID, Domain: domain}, &l), p.of(run("since", userID, domain, h.Version, h.Limit+1, preferences.MaxHistoryBytes)))
 	})
 	p.changes = slices.DeleteFunc(p.changes, func(c preferences.Change) bool { return c.Version > l.Version })
 	return l, p.changes, p.more, err

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype/zeronull"
 
+	"github.com/prefsd/prefsd/pkg/mutant"
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
@@ -25,10 +26,11 @@ func (s *Store) Head(ctx context.Context, userID, domain string) (preferences.Li
 // List implements preferences.Store.
 func (s *Store) List(ctx context.Context, key preferences.Key) (preferences.List, error) {
 	var l preferences.List
-	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, readList(key, &l)) })
+	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error { return send(ctx, c, s.readList(key, &l)) })
 	if err == nil && l.ID == 0 && key.Item != uuid.Nil {
 		err = preferences.NotFound()
 	}
+	s.lists.keep(l)
 	return l, err
 }
 
@@ -58,16 +60,23 @@ func readItem(id uuid.UUID, userID string, l *preferences.List) step {
 	return st
 }
 
-// readList reads a whole list into l, numbered as its readers see it.
-func readList(key preferences.Key, l *preferences.List) step {
-	st := run("list", key.UserID, key.Domain)
+// readList reads a whole list into l, numbered as its readers see it. Its rows
+// come from this process's copy as long as the server says that it is current.
+func (s *Store) readList(key preferences.Key, l *preferences.List) step {
+	known := s.lists.find(key)
+	st := run("list", key.UserID, key.Domain, known.ID, known.Version, known.UpdateTime)
 	if key.Item != uuid.Nil {
-		st = run("listof", key.Item, key.UserID)
+		st = run("listof", key.Item, key.UserID, known.ID, known.Version, known.UpdateTime)
 	}
 	st.read = func(rows pgx.Rows) error {
 		*l = preferences.List{UserID: key.UserID, Domain: key.Domain, Items: make([]preferences.Item, 0, 32)}
 		if err := scanRows(rows, l); err != nil {
 			return err
+		}
+		current := l.ID == known.ID && l.Version == known.Version && l.UpdateTime.Equal(known.UpdateTime) || mutant.Is("copy-unasked")
+		if s.lists.count(known, current); current && known.ID != 0 {
+			l.Items = known.Items
+			return nil
 		}
 		l.Number()
 		return nil

@@ -74,7 +74,12 @@ func open(t *testing.T) *house {
 
 func openAt(t *testing.T, url string) *house {
 	t.Helper()
-	h := openUnchecked(t, url)
+	return openWith(t, postgres.Config{URL: url})
+}
+
+func openWith(t *testing.T, cfg postgres.Config) *house {
+	t.Helper()
+	h := start(t, cfg)
 	t.Cleanup(func() {
 		for _, f := range h.findings(t) {
 			t.Error(f)
@@ -85,15 +90,21 @@ func openAt(t *testing.T, url string) *house {
 
 func openUnchecked(t *testing.T, url string) *house {
 	t.Helper()
+	return start(t, postgres.Config{URL: url})
+}
+
+func start(t *testing.T, cfg postgres.Config) *house {
+	t.Helper()
 	announcer := preferences.Announcer{EventsTopic: "preferences.events", CleanedTopic: "preferences.cleaned", Source: events.Source("test")}
 	count := &trips{}
-	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: 12, Announcer: announcer, Tracer: count})
+	cfg.MaxConns, cfg.Announcer, cfg.Tracer = 12, announcer, count
+	store, err := postgres.Open(cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	admin, err := pgx.Connect(t.Context(), url)
+	admin, err := pgx.Connect(t.Context(), cfg.URL)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
-	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer, Patience: time.Minute}), store, announcer, url, count, admin}
+	return &house{preferences.New(preferences.Options{Store: store, Announcer: announcer, Patience: time.Minute}), store, announcer, cfg.URL, count, admin}
 }
 
 var alice = preferences.By{Actor: "alice", RequestID: "r-1"}

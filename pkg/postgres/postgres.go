@@ -29,6 +29,7 @@ import (
 type Config struct {
 	URL       string // a connection string of PostgreSQL, direct or session-pooled
 	MaxConns  int    // default 16
+	Cache     int    // bytes for the lists that were used last; 0: none
 	Announcer preferences.Announcer
 	Now       func() time.Time // default: time.Now
 	Tracer    pgx.QueryTracer  // optional
@@ -65,6 +66,7 @@ type Store struct {
 	announcer preferences.Announcer
 	now       func() time.Time
 	committed func()
+	lists     *listCache
 }
 
 var _ preferences.Store = (*Store)(nil)
@@ -98,7 +100,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open postgres: %w", err), pool.Close())
 	}
-	return &Store{db: db, pool: pool, announcer: cfg.Announcer, now: cfg.Now, committed: func() {}}, nil
+	return &Store{db: db, pool: pool, announcer: cfg.Announcer, now: cfg.Now, committed: func() {}, lists: newListCache(cfg.Cache)}, nil
 }
 
 // redact drops the text of a connection string from an error: it may hold a

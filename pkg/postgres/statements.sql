@@ -53,17 +53,20 @@ select distinct l.user_id from changes c join preference_lists l using (list_id)
 select list_id, version, updated_at from preference_lists where user_id = $1 and domain = $2
 
 -- name: list
--- $1 user, $2 domain: one statement is one snapshot; the rows are sorted and numbered by the caller
+-- $1 user, $2 domain, $3 $4 $5 list, version and time of the caller's copy, or zeros: the head alone if they are those of the
+-- list, else all of it. One statement is one snapshot; the rows are sorted and numbered by the caller
 select l.list_id, l.domain, l.version, l.gaps, l.updated_at,
   p.id, p.entity_type, p.entity_id, p.position, p.attributes, p.version, p.created_at, p.updated_at
-from preference_lists l left join preferences p on p.list_id = l.list_id
+from preference_lists l left join preferences p
+  on p.list_id = case when l.list_id = $3 and l.version = $4 and l.updated_at = $5 then null else l.list_id end
 where l.user_id = $1 and l.domain = $2
 
 -- name: listof
--- $1 item, $2 user: the whole list that holds the item
+-- $1 item, $2 user, $3 $4 $5 likewise: the list that holds the item
 select l.list_id, l.domain, l.version, l.gaps, l.updated_at,
   p.id, p.entity_type, p.entity_id, p.position, p.attributes, p.version, p.created_at, p.updated_at
-from preferences i join preference_lists l on l.list_id = i.list_id join preferences p on p.list_id = l.list_id
+from preferences i join preference_lists l on l.list_id = i.list_id left join preferences p
+  on p.list_id = case when l.list_id = $3 and l.version = $4 and l.updated_at = $5 then null else l.list_id end
 where i.id = $1 and l.user_id = $2
 
 -- name: item
@@ -192,9 +195,11 @@ delete from operation_calls where ctid = any(array(
   select ctid from operation_calls where at < now() - make_interval(secs => $1) order by at limit $2 for update skip locked))
 
 -- name: guardhead
--- $1 list, $2 version read, $3 gaps, $4 time: locks and bumps the head if it is still the one that was read
+-- $1 list, $2 version and $3 time read, $4 gaps, $5 time: locks and bumps the head if it is still the one that was read. The
+-- time tells a version from one of that number which a restore of the database has undone
 with h as (
-  update preference_lists set version = version + 1, gaps = $3, updated_at = $4 where list_id = $1 and version = $2 returning 1)
+  update preference_lists set version = version + 1, gaps = $4, updated_at = $5
+  where list_id = $1 and version = $2 and updated_at = $3 returning 1)
 select 1 / count(*) from h
 
 -- name: bucketshared

@@ -14,8 +14,8 @@ import (
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
-// Write implements preferences.Store. It reads without a lock, decides, and
-// writes in one batch that the server stops if the list has moved on or an
+// Write implements preferences.Store. It reads without a lock, or takes the copy
+// that it has, decides, and writes in one batch that the server stops if the list has moved on or an
 // entity was deleted meanwhile. Only then, and for a first write, it goes under
 // the lock. A write that changes nothing takes no lock and writes nothing.
 func (s *Store) Write(ctx context.Context, key preferences.Key, by preferences.By, decide preferences.Decide) (preferences.Result, error) {
@@ -36,6 +36,7 @@ func (s *Store) Write(ctx context.Context, key preferences.Key, by preferences.B
 	}
 	crashpoint.Hit("write.committed")
 	if wrote {
+		s.lists.keep(res.List)
 		s.committed()
 	}
 	return res, nil
@@ -43,21 +44,25 @@ func (s *Store) Write(ctx context.Context, key preferences.Key, by preferences.B
 
 // write is one attempt at a write, on one connection.
 type write struct {
-	store  *Store
-	conn   *pgx.Conn
-	key    preferences.Key
-	by     preferences.By
-	decide preferences.Decide
-	first  bool // the list has no head yet
-	wrote  bool
+	store   *Store
+	conn    *pgx.Conn
+	key     preferences.Key
+	by      preferences.By
+	decide  preferences.Decide
+	first   bool // the list has no head yet
+	wrote   bool
+	guessed bool // it was decided on a copy
 }
 
 func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
+	if stored, changes := w.guess(); !changes.Empty() {
+		w.guessed = true
+		return w.guarded(ctx, stored, changes)
+	}
 	stored, earlier, err := w.read(ctx)
 	if err != nil || earlier != nil {
 		return preferences.Result{Answer: earlier}, err
 	}
-	w.key.Domain = stored.Domain
 	changes, _, err := w.plan(stored, nil)
 	if err != nil {
 		return preferences.Result{}, err
@@ -65,6 +70,29 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 	if changes.Empty() {
 		return w.nothing(ctx, result(stored, changes, nil))
 	}
+	return w.guarded(ctx, stored, changes)
+}
+
+// guess decides on the copy of the list that this process has, which saves a
+// round trip: if it is not current any more, the guard says so. What would be
+// refused, or would change nothing, must be decided on the list itself, and a
+// write that happens once has to ask about its key anyway.
+func (w *write) guess() (stored preferences.List, changes preferences.Changes) {
+	stored = w.store.lists.find(w.key)
+	if stored.ID == 0 || w.by.Once != nil {
+		return stored, changes
+	}
+	changes, _, err := w.plan(stored, nil)
+	if err != nil {
+		return stored, preferences.Changes{}
+	}
+	return stored, changes
+}
+
+// guarded writes what was decided, if the list is still the one that it was
+// decided on.
+func (w *write) guarded(ctx context.Context, stored preferences.List, changes preferences.Changes) (preferences.Result, error) {
+	w.key.Domain = stored.Domain
 	if w.first = stored.ID == 0; w.first {
 		return w.locked(ctx)
 	}
@@ -78,6 +106,9 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 		slices.Reverse(adds)
 	}
 	err = send(ctx, w.conn, slices.Concat(head, adds, record)...)
+	if w.guessed {
+		w.store.lists.count(stored, !overtaken(err))
+	}
 	if overtaken(err) && w.by.Conditional {
 		// The list is not what the client saw: 412 needs no lock.
 		if err := send(ctx, w.conn, w.undo(), w.readList(&stored)); err != nil {
@@ -97,9 +128,10 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 
 // read reads the list, or what the same request was answered before.
 func (w *write) read(ctx context.Context) (stored preferences.List, earlier *preferences.Answer, err error) {
-	list := readList(w.key, &stored)
-	if w.key.Alone {
+	list := w.store.readList(w.key, &stored)
+	if w.key.Alone && w.store.lists.find(w.key).ID == 0 {
 		list = readItem(w.key.Item, w.key.UserID, &stored)
+		w.store.lists.count(preferences.List{}, false)
 	}
 	if w.by.Once == nil {
 		err = send(ctx, w.conn, list)
@@ -109,13 +141,14 @@ func (w *write) read(ctx context.Context) (stored preferences.List, earlier *pre
 	if err == nil && earlier == nil && stored.ID == 0 && w.key.Item != uuid.Nil {
 		err = preferences.NotFound()
 	}
+	w.store.lists.keep(stored)
 	return stored, earlier, err
 }
 
 // readList reads the list by its user and domain, also where the key names an
 // item: the item may be gone by now, and the decision says so.
 func (w *write) readList(l *preferences.List) step {
-	return readList(preferences.Key{UserID: w.key.UserID, Domain: w.key.Domain}, l)
+	return w.store.readList(preferences.Key{UserID: w.key.UserID, Domain: w.key.Domain}, l)
 }
 
 // locked runs at most once: under the lock nothing can move.
@@ -249,9 +282,12 @@ func result(l preferences.List, c preferences.Changes, skipped []preferences.Ent
 }
 
 func guardHead(stored preferences.List, c preferences.Changes) step {
-	guard := run("guardhead", stored.ID, stored.Version, c.Next.Gaps, c.Next.UpdateTime)
+	guard := run("guardhead", stored.ID, stored.Version, stored.UpdateTime, c.Next.Gaps, c.Next.UpdateTime)
 	if mutant.Is("head-without-version") {
-		guard = guard.edited("version = $2", "$2::bigint >= 0")
+		guard = guard.edited("version = $2 and updated_at = $3", "$2::bigint >= 0 and $3::timestamptz is not null")
+	}
+	if mutant.Is("head-without-time") {
+		guard = guard.edited("updated_at = $3", "$3::timestamptz is not null")
 	}
 	return guard
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -131,7 +132,9 @@ func newPlan(stored List, wanted []Wanted) plan {
 
 func (c *Changes) insert(w Wanted, position int32, order int, stamp Stamp) Item {
 	it := Item{
-		ID: stamp.NewID(), EntityType: w.EntityType, EntityID: w.EntityID, Order: order, Attributes: json.RawMessage("{}"),
+		ID: stamp.NewID(), EntityType: w.EntityType,
+		EntityID: strings.Clone(w.EntityID), // alone: it may be part of a whole request
+		Order:    order, Attributes: json.RawMessage("{}"),
 		Version: 1, CreateTime: stamp.Time, UpdateTime: stamp.Time, Position: position,
 	}
 	if w.Attributes != nil {

@@ -29,7 +29,7 @@ import (
 // BenchmarkHandler is what a request costs without its socket: middleware,
 // token, query, store and answer.
 func BenchmarkHandler(b *testing.B) {
-	store, err := postgres.Open(postgres.Config{URL: pgtest.New(b), MaxConns: 4, Announcer: announcer})
+	store, err := postgres.Open(postgres.Config{URL: pgtest.New(b), MaxConns: 4, Cache: 1 << 20, Announcer: announcer})
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, store.Close()) })
 	v, err := auth.NewVerifier(auth.Config{Issuer: auth.DevIssuer, Audience: auth.DevAudience, DevKey: key()}, slog.New(slog.DiscardHandler))

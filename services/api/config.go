@@ -35,6 +35,7 @@ type Config struct {
 	ShutdownTimeout time.Duration     `name:"shutdown-timeout" default:"15s" help:"How long requests in hand may take to finish at a stop."`
 	Deployment      config.Deployment `embed:""`
 	Database        config.Database   `embed:""`
+	ListCache       int               `name:"list-cache" default:"16" help:"MiB of memory for the lists that were used last, so that their rows are not read again; 0: none."`
 	ReplicaURL      config.Secret     `name:"database-replica-url" help:"Connection string of a read replica; it may answer reads that name a version which it has reached."`
 	Kafka           config.Kafka      `embed:""`
 	Topics          config.Topics     `embed:""`
@@ -70,7 +71,10 @@ func (a Auth) Validate() error {
 	}
 }
 
-// Validate refuses times that are no times.
+// maxListCache is in MiB: what finds more in memory had better be PostgreSQL.
+const maxListCache = 4096
+
+// Validate refuses times that are no times, and memory that nobody has.
 func (c Config) Validate() error {
 	switch {
 	case c.RequestTimeout <= 0:
@@ -79,6 +83,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("--request-timeout must be at most %s, not %s: the server would close the connection before the answer", writeTimeout-readTimeout, c.RequestTimeout)
 	case c.ShutdownDelay < 0:
 		return fmt.Errorf("--shutdown-delay must not be negative, but is %s", c.ShutdownDelay)
+	case c.ListCache < 0 || c.ListCache > maxListCache:
+		return fmt.Errorf("--list-cache must be between 0 and %d MiB, not %d", maxListCache, c.ListCache)
 	case c.ShutdownTimeout <= 0:
 		return fmt.Errorf("--shutdown-timeout must be more than 0, not %s", c.ShutdownTimeout)
 	default:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,9 +15,12 @@ import (
 
 // chest holds old keys, and fails at its second look.
 type chest struct {
-	old   int
-	looks []time.Time
+	old     int
+	looks   []time.Time
+	forgets []time.Duration
 }
+
+func (c *chest) ForgetLists(unused time.Duration) { c.forgets = append(c.forgets, unused) }
 
 func (c *chest) PruneKeys(_ context.Context, limit int) (int, error) {
 	c.looks = append(c.looks, time.Now())
@@ -45,5 +49,6 @@ func TestOldKeysAreForgottenInChunks(t *testing.T) {
 		}
 		require.Equal(t, []time.Duration{0, 0, forgetEvery, forgetEvery, forgetEvery}, at)
 		require.Contains(t, log.String(), "could not be pruned")
+		require.Equal(t, slices.Repeat([]time.Duration{forgetLists}, len(at)), c.forgets)
 	})
 }

@@ -118,7 +118,7 @@ func begin(t *testing.T, change ...func(*preferences.Options)) *world {
 
 func beginAt(t *testing.T, url string, change ...func(*preferences.Options)) *world {
 	t.Helper()
-	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: 12, Announcer: announcer})
+	store, err := postgres.Open(postgres.Config{URL: url, MaxConns: 12, Cache: 1 << 20, Announcer: announcer})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
 	db, err := sql.Open("pgx", url)

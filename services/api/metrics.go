@@ -115,6 +115,27 @@ func showPool(meter metric.Meter, stats func() sql.DBStats) error {
 	return err
 }
 
+// showCache shows what the lists in memory are good for.
+func showCache(meter metric.Meter, stats func() (bytes int, found map[string]int64)) error {
+	_, used := meter.Int64ObservableGauge("prefs_list_cache_bytes", metric.WithUnit("By"),
+		metric.WithDescription("Memory that lists take which were used last."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			bytes, _ := stats()
+			o.Observe(int64(bytes))
+			return nil
+		}))
+	_, asked := meter.Int64ObservableCounter("prefs_list_cache_total",
+		metric.WithDescription("Lists that were looked for in memory: current is what PostgreSQL had, stale was replaced since, absent was read."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			_, found := stats()
+			for result, n := range found {
+				o.Observe(n, metric.WithAttributes(attribute.String("result", result)))
+			}
+			return nil
+		}))
+	return errors.Join(used, asked)
+}
+
 // lagWithin bounds what a replica that is away costs a scrape.
 const lagWithin = time.Second
 

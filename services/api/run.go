@@ -149,12 +149,15 @@ func (p *process) awaitSchema(ctx context.Context) (bool, error) {
 
 // work opens the store, lets requests in, and publishes until ctx ends.
 func (p *process) work(ctx context.Context) (err error) {
-	store, err := postgres.Open(postgres.Config{URL: p.cfg.Database.URL.Reveal(), MaxConns: p.cfg.Database.MaxConns, Announcer: p.announcer(), Tracer: postgres.Tracer(p.telemetry.Traces())})
+	store, err := postgres.Open(postgres.Config{
+		URL: p.cfg.Database.URL.Reveal(), MaxConns: p.cfg.Database.MaxConns, Cache: p.cfg.ListCache << 20, Announcer: p.announcer(),
+		Tracer: postgres.Tracer(p.telemetry.Traces()),
+	})
 	if err != nil {
 		return fmt.Errorf("--database-url: %w", err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := showPool(p.telemetry.Meter(), store.Stats); err != nil {
+	if err := errors.Join(showPool(p.telemetry.Meter(), store.Stats), showCache(p.telemetry.Meter(), store.CacheStats)); err != nil {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	replica, closeReplica, err := p.replica()

@@ -134,6 +134,8 @@ func TestRun_ServesWithKafkaAwayUntilItIsStopped(t *testing.T) {
 		`prefs_conflicts_total{kind="order"} 1`,
 		`prefs_tombstone_skips_total 1`,
 		`prefs_database_connections{state="limit"} 16`,
+		`prefs_list_cache_bytes`,
+		`prefs_list_cache_total{result="stale"} 1`, // a clean took an item away
 		`prefs_http_lane_requests{lane="users",state="limit"} 13`,
 		`prefs_http_lane_requests{lane="conditional",state="limit"} 1`,
 		`prefs_http_lane_requests{lane="system",state="working"} 0`,

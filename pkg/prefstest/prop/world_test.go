@@ -73,7 +73,7 @@ func begin(t *testing.T) *world {
 	}
 	known, err := preferences.NewDomains(all)
 	require.NoError(t, err)
-	w.store, err = postgres.Open(postgres.Config{URL: url, MaxConns: 4, Announcer: announcer})
+	w.store, err = postgres.Open(postgres.Config{URL: url, MaxConns: 4, Cache: 1 << 20, Announcer: announcer})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.store.Close()) })
 	w.db, err = postgres.Plain(url)
