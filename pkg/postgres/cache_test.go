@@ -3,7 +3,6 @@ package postgres_test
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"testing"
 	"time"
 
@@ -164,6 +163,13 @@ func TestAWriteOnACopyThatWasReplacedLosesNothing(t *testing.T) {
 			_, err = p.keeps.Replace(p.Context(), "u", "accounts", alice, preferences.Terms{}, inputs("b", "a"))
 			require.Equal(p.T, fault.ReasonUserDeleted, fault.ReasonOf(err))
 		},
+		"a user who is erased has nothing to remove": func(p pair, _ preferences.List) {
+			_, err := p.other.UserDeleted(p.Context(), delivery("erased"), "u", time.Now())
+			require.NoError(p.T, err)
+			require.Equal(p.T, preferences.Summary{}, p.keeps.save(p.T, "u").Summary)
+			_, err = p.keeps.Replace(p.Context(), "u", "accounts", once("k"), preferences.Terms{}, inputs())
+			require.NoError(p.T, err)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -275,11 +281,7 @@ func TestRoundTripsWithACopy(t *testing.T) {
 			return err
 		}},
 		{"with a key", 2, func() error {
-			by := alice
-			by.Once = &preferences.Once{Key: "k", Render: func(preferences.Result) (preferences.Answer, error) {
-				return preferences.Answer{Status: http.StatusOK, Body: []byte("{}")}, nil
-			}}
-			_, err := keeps.Replace(t.Context(), "u", "accounts", by, preferences.Terms{}, inputs("e", "d"))
+			_, err := keeps.Replace(t.Context(), "u", "accounts", once("k"), preferences.Terms{}, inputs("e", "d"))
 			return err
 		}},
 	} {

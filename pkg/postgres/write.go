@@ -151,11 +151,15 @@ func (w *write) readList(l *preferences.List) step {
 	return w.store.readList(preferences.Key{UserID: w.key.UserID, Domain: w.key.Domain}, l)
 }
 
-// locked runs at most once: under the lock nothing can move.
+// locked runs at most once on a list that there is: under the lock nothing can
+// move.
 func (w *write) locked(ctx context.Context, before ...step) (preferences.Result, error) {
 	stored, err := w.lock(ctx, before)
 	if err != nil {
 		return preferences.Result{}, err
+	}
+	if stored.ID == 0 && w.key.Item == uuid.Nil {
+		return w.erased(ctx, stored)
 	}
 	changes, skipped, err := w.underLock(ctx, stored)
 	if err != nil {
@@ -173,6 +177,20 @@ func (w *write) locked(ctx context.Context, before ...step) (preferences.Result,
 	err = send(ctx, w.conn, append([]step{guardHead(stored, changes)}, record...)...)
 	w.wrote = err == nil
 	return res, err
+}
+
+// erased goes on where the list that was read is no more: whoever wants nothing
+// of it has it, and needs neither a head nor a user who is alive.
+func (w *write) erased(ctx context.Context, none preferences.List) (preferences.Result, error) {
+	changes, _, err := w.plan(none, nil)
+	if err != nil {
+		return preferences.Result{}, err
+	}
+	if changes.Empty() {
+		return w.nothing(ctx, result(none, changes, nil))
+	}
+	w.first = true
+	return w.locked(ctx, w.undo())
 }
 
 // underLock decides about a list whose lock is held. What it adds is looked up
@@ -196,16 +214,13 @@ func (w *write) underLock(ctx context.Context, stored preferences.List) (prefere
 
 // lock begins a transaction, locks the head and reads the list. Locking and
 // reading are two statements, because a statement's snapshot is taken before
-// it waits. A list that has no head gets one, unless its user is deleted.
+// it waits. A list that never had a head gets one, unless its user is deleted.
 func (w *write) lock(ctx context.Context, before []step) (preferences.List, error) {
 	var stored preferences.List
 	lock := []step{run("lock", w.key.UserID, w.key.Domain), w.readList(&stored)}
 	if !w.first {
 		err := send(ctx, w.conn, slices.Concat(before, w.begin(), lock)...)
-		if err != nil || stored.ID != 0 || w.key.Item != uuid.Nil {
-			return stored, err
-		}
-		before = []step{w.undo()} // the list was erased since it was read
+		return stored, err
 	}
 	create := []step{
 		bucketShared([]int64{userBucket(w.key.UserID)}), guardUser(w.key.UserID),
