@@ -79,6 +79,7 @@ type scenario struct {
 	calls   []byOperator
 	chunk   int  // lists that one transaction cleans; default: all
 	slowly  bool // the owner's events come at any time; else they are all there
+	copies  bool // processes remember lists from one request to the next
 	queued  bool // who waits for a bucket exclusively holds up those who come later
 	given   bool // at the end, an undo must have put X back into the first list
 	start   world

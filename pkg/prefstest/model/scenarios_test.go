@@ -74,6 +74,14 @@ func TestWriters(t *testing.T) {
 		variant{"lock and list in one statement", twice, 14},
 	)
 	scenario{
+		name: "two writers with copies", copies: true,
+		writes: [2][]request{
+			{{act: add, items: itemA}, {act: remove, items: itemX}, {act: put, items: itemX | itemB}},
+			{{act: put, items: itemX | itemB, ifMatch: true}, {act: add, items: itemA}, {act: put}},
+		},
+		start: with(holds(itemX), func(w *world) { w.crashes = 2 }),
+	}.verify(t, variant{"guard without version", twoChanges, 7}, variant{"a copy says that nothing changes", lostUpdate, 11})
+	scenario{
 		name: "first writes of a list",
 		writes: [2][]request{
 			{{act: put, items: itemX | itemA, ifMatch: true}, {act: add, items: itemB, ifMatch: true}},
@@ -219,7 +227,7 @@ func TestUndo(t *testing.T) {
 func TestErasure(t *testing.T) {
 	t.Parallel()
 	scenario{
-		name: "a user is erased and comes back", log: []fact{userGone(10), userThere(20)},
+		name: "a user is erased and comes back", copies: true, log: []fact{userGone(10), userThere(20)},
 		writes: [2][]request{{{act: add, items: itemA}, {act: put, items: itemA | itemB, ifMatch: true}}, {{act: add, items: itemB}, {act: put, items: itemB, ifMatch: true}}},
 		start:  with(holds(itemA), func(w *world) { w.crashes = 1 }),
 	}.verify(t, variant{"tag without the list", blindWrite, 17})

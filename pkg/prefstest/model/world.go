@@ -84,6 +84,9 @@ type job struct {
 	finals, counted, sure uint8 // final parts; lists in the final count; lists that the count must hold
 }
 
+// seen is a list as a process has read or written it.
+type seen struct{ list, id, version, items uint8 }
+
 // process is what a process has in memory, and its open transaction with it.
 type process struct {
 	pc, job              uint8 // where it is; which request, record or operation it works on
@@ -110,6 +113,7 @@ type world struct {
 	share, ushare uint8        // who holds a bucket shared: the entity's, the user's
 	queue         uint8        // who waits for the entity's bucket exclusively
 	procs         [processes]process
+	copies        [2]seen // what each writer's process remembers of a list, where processes keep copies
 
 	sent, offset, owner uint8 // records on the topic, the committed offset, the consumer that has the partition
 	again               uint8 // the event that was sent again, + 1

@@ -17,7 +17,7 @@ const (
 
 // writing is the program of a writer: the optimistic path, then the locked one.
 var writing = map[uint8]action{
-	wRead:       {"list", "statements.sql:list postgres/write.go:optimistic"},
+	wRead:       {"list", "statements.sql:list postgres/write.go:optimistic postgres/write.go:guess"},
 	wGuard:      {"guardhead", "statements.sql:begin statements.sql:guardhead postgres/write.go:guardHead"},
 	wLive:       {"bucketshared, guardlive", "statements.sql:bucketshared statements.sql:guardlive postgres/buckets.go:guards"},
 	wBucketLate: {"bucketshared", "statements.sql:bucketshared"},
@@ -97,6 +97,8 @@ func (t *turn) readList() {
 		t.to(wRead, "reads the list and keeps its tag")
 		return
 	}
+	t.guess()
+	t.remember()
 	switch {
 	case !t.fits():
 		t.answered("list: 412")
@@ -112,6 +114,39 @@ func (t *turn) readList() {
 		}
 		t.to(wGuard, "list")
 	}
+}
+
+// remember keeps a copy of the list as it is.
+func (t *turn) remember() {
+	if row := t.lists[t.request().list]; t.scenario.copies {
+		t.world.copies[t.who] = seen{t.request().list, row.id, row.version, row.items}
+	}
+}
+
+// guess may go on with the copy that the process has, as if the list had just been read. What the copy refuses, or what would
+// change nothing in it, proves nothing.
+func (t *turn) guess() {
+	r, was := t.request(), t.world.copies[t.who]
+	want, p := r.apply(was.items), t.me()
+	shown := !r.ifMatch || p.tagID == was.id && p.tagVersion == was.version
+	if was.id == 0 || was.list != r.list || !shown {
+		return
+	}
+	if want == was.items {
+		if t.breaks("a copy says that nothing changes") {
+			row := t.lists[r.list]
+			t.or(func(o *turn) {
+				o.wrongIf(r.apply(row.items) != row.items, lostUpdate)
+				o.answered("the copy of the list: nothing to change")
+			})
+		}
+		return
+	}
+	t.or(func(o *turn) {
+		p := o.me()
+		p.id, p.version, p.items, p.want = was.id, was.version, was.items, want
+		o.to(wGuard, "the copy of the list")
+	})
 }
 
 // guardHead locks the head if it is the one that was read. It waits for whoever has it.
@@ -180,6 +215,7 @@ func (t *turn) saveWrite() {
 	t.wrongIf(row.items&^del|ins != means, lostUpdate)
 	t.wrongIf(!t.tagShows(), blindWrite)
 	t.commitList(r.list, row.items&^del|ins)
+	t.remember()
 	t.answered(writing[wSave].name)
 }
 
@@ -237,6 +273,8 @@ func (t *turn) lockHead() {
 	row, free := t.lists[r.list], t.locks[r.list] == 0
 	oneStatement := t.breaks("lock and list in one statement")
 	switch {
+	case row.id == 0 && r.apply(0) == 0:
+		t.answered("lock: there is none, nothing to change")
 	case row.id == 0:
 		t.restart(wUser, "lock: there is none")
 	case free:
