@@ -15,6 +15,12 @@ const (
 	wLockNew
 )
 
+// What a writer remembers of its guess.
+const (
+	guessed uint8 = iota + 1
+	refused
+)
+
 // writing is the program of a writer: the optimistic path, then the locked one.
 var writing = map[uint8]action{
 	wRead:       {"list", "statements.sql:list postgres/write.go:optimistic postgres/write.go:guess"},
@@ -90,15 +96,24 @@ func (t *turn) addsX() bool { return t.me().want&^t.me().items&itemX != 0 }
 
 // readList reads without a lock and decides.
 func (t *turn) readList() {
-	p, r := t.me(), t.request()
-	row := t.lists[r.list]
-	if r.ifMatch && !p.tagged {
+	p, row := t.me(), t.lists[t.request().list]
+	if r := t.request(); r.ifMatch && !p.tagged {
 		p.tagged, p.tagID, p.tagVersion = true, row.id, row.version
 		t.to(wRead, "reads the list and keeps its tag")
 		return
 	}
 	t.guess()
+	if t.scenario.copies {
+		t.or(func(o *turn) { o.decide() }) // there may be no room for another copy
+	}
 	t.remember()
+	t.decide()
+}
+
+// decide is what becomes of a list that was read.
+func (t *turn) decide() {
+	r := t.request()
+	row := t.lists[r.list]
 	switch {
 	case !t.fits():
 		t.answered("list: 412")
@@ -129,7 +144,7 @@ func (t *turn) guess() {
 	r, was := t.request(), t.world.copies[t.who]
 	want, p := r.apply(was.items), t.me()
 	shown := !r.ifMatch || p.tagID == was.id && p.tagVersion == was.version
-	if was.id == 0 || was.list != r.list || !shown {
+	if was.id == 0 || was.list != r.list || !shown || p.mem == refused {
 		return
 	}
 	if want == was.items {
@@ -144,7 +159,7 @@ func (t *turn) guess() {
 	}
 	t.or(func(o *turn) {
 		p := o.me()
-		p.id, p.version, p.items, p.want = was.id, was.version, was.items, want
+		p.id, p.version, p.items, p.want, p.mem = was.id, was.version, was.items, want, guessed
 		o.to(wGuard, "the copy of the list")
 	})
 }
@@ -167,6 +182,10 @@ func (t *turn) guardHead() {
 			pc = wLive
 		}
 		t.to(pc, "guardhead")
+	case p.mem == guessed:
+		t.release(t.who)
+		*p = process{job: p.job, tagged: p.tagged, tagID: p.tagID, tagVersion: p.tagVersion, mem: refused}
+		t.to(wRead, "guardhead: the copy is not current")
 	case r.ifMatch:
 		t.answered("guardhead: overtaken, 412")
 	default:
@@ -273,8 +292,6 @@ func (t *turn) lockHead() {
 	row, free := t.lists[r.list], t.locks[r.list] == 0
 	oneStatement := t.breaks("lock and list in one statement")
 	switch {
-	case row.id == 0 && r.apply(0) == 0:
-		t.answered("lock: there is none, nothing to change")
 	case row.id == 0:
 		t.restart(wUser, "lock: there is none")
 	case free:
