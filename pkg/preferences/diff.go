@@ -1,6 +1,7 @@
 package preferences
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"sort"
@@ -133,12 +134,12 @@ func newPlan(stored List, wanted []Wanted) plan {
 func (c *Changes) insert(w Wanted, position int32, order int, stamp Stamp) Item {
 	it := Item{
 		ID: stamp.NewID(), EntityType: w.EntityType,
-		EntityID: strings.Clone(w.EntityID), // alone: it may be part of a whole request
+		EntityID: strings.Clone(w.EntityID), // a list may be kept for long, and this be part of a whole request
 		Order:    order, Attributes: json.RawMessage("{}"),
 		Version: 1, CreateTime: stamp.Time, UpdateTime: stamp.Time, Position: position,
 	}
 	if w.Attributes != nil {
-		it.Attributes = w.Attributes
+		it.Attributes = bytes.Clone(w.Attributes) // its text may have had much more room
 	}
 	c.Insert, c.Created = append(c.Insert, it), append(c.Created, it.EntityID)
 	c.Delta.Added = append(c.Delta.Added, recordOf(it))
@@ -165,7 +166,7 @@ func (c *Changes) keep(p plan, i int, w Wanted, position int32, now time.Time, f
 	reordered := it.Order != old.Order
 	named := Update{EntityID: it.EntityID}
 	if rewritten {
-		it.Attributes = w.Attributes
+		it.Attributes = bytes.Clone(w.Attributes) // likewise
 		for _, name := range names {
 			fields["attributes."+name] = true
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -350,4 +351,20 @@ func TestTagsNameUserDomainAndTime(t *testing.T) {
 	moved := it
 	moved.Order++
 	require.NotEqual(t, it.ETag(), moved.ETag(), "an item's tag covers its order")
+}
+
+// TestAListHoldsNoRoomOfItsRequests: what was sent with a million blanks is kept
+// without the room for them.
+func TestAListHoldsNoRoomOfItsRequests(t *testing.T) {
+	t.Parallel()
+	wide := json.RawMessage(`{"n":1` + strings.Repeat(" ", 1_000_000) + `}`)
+	attributes, why := checkAttributes(wide)
+	require.Empty(t, why)
+	wanted := []Wanted{{EntityType: "account", EntityID: "a", Attributes: attributes}}
+
+	added := Diff(List{}, wanted, stamp(1))
+	require.LessOrEqual(t, cap(added.Next.Items[0].Attributes), 64)
+	changed := Diff(listOf("a"), wanted, stamp(1))
+	require.Equal(t, `{"n": 1}`, string(changed.Next.Items[0].Attributes))
+	require.LessOrEqual(t, cap(changed.Next.Items[0].Attributes), 64)
 }
