@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,7 +45,8 @@ type copies struct {
 const (
 	maxCopies  = 4   // of one user
 	leastLists = 8   // that there is room for, however large they are
-	itemBytes  = 240 // that an item takes besides its texts: its fields and what their allocations waste
+	itemBytes  = 144 // of an item without its texts
+	textBytes  = 64  // that the allocations of an item's texts waste
 	listBytes  = 400 // that a list takes besides its items
 )
 
@@ -78,33 +81,56 @@ func (c *listCache) find(key preferences.Key) preferences.List {
 }
 
 // keep takes a list that was read or written, in the place of any other copy of
-// it. One that was never written, or was read in part, has no use here, and one
-// that is very large would drive out too many others.
+// it. Of one that is not there, or is very large and would drive out too many
+// others, none is left; one that was read in part changes nothing.
 func (c *listCache) keep(l preferences.List) {
-	if c.users == nil || l.Version == 0 || l.Rest.Items > 0 || bytesUsed(l) > c.room/leastLists {
+	if c.users == nil || l.Rest.Items > 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	kept := &copies{lists: []preferences.List{l}, bytes: bytesUsed(l), used: time.Now()}
-	if old, found := c.users.Peek(l.UserID); found {
+	old, found := c.users.Peek(l.UserID)
+	if found && slices.ContainsFunc(old.lists, func(o preferences.List) bool { return sameVersion(o, l) }) {
+		return
+	}
+	kept := &copies{used: time.Now()}
+	if l.Version > 0 && bytesUsed(l) <= c.room/leastLists {
+		l.UserID = strings.Clone(l.UserID) // it may be part of a request
+		kept.add(l)
+	}
+	if found {
 		for _, other := range old.lists {
 			if other.Domain != l.Domain && len(kept.lists) < maxCopies {
-				kept.lists, kept.bytes = append(kept.lists, other), kept.bytes+bytesUsed(other)
+				kept.add(other)
 			}
 		}
 		c.users.Remove(l.UserID)
 	}
-	c.users.Add(l.UserID, kept)
+	if len(kept.lists) == 0 {
+		return
+	}
+	c.users.Add(kept.lists[0].UserID, kept)
 	for c.used += kept.bytes; c.used > c.room; {
 		c.users.RemoveOldest()
 	}
 }
 
+func (c *copies) add(l preferences.List) {
+	c.lists, c.bytes = append(c.lists, l), c.bytes+bytesUsed(l)
+}
+
+// sameVersion says whether two lists are one, as of one moment. A restore of the
+// database makes versions anew, at other times.
+func sameVersion(a, b preferences.List) bool {
+	return a.ID == b.ID && a.Version == b.Version && a.UpdateTime.Equal(b.UpdateTime)
+}
+
+// bytesUsed is about what a list takes, with the room that it was given and
+// does not use.
 func bytesUsed(l preferences.List) int {
-	n := listBytes + len(l.UserID) + len(l.Domain)
+	n := listBytes + len(l.UserID) + len(l.Domain) + cap(l.Items)*itemBytes
 	for _, it := range l.Items {
-		n += itemBytes + len(it.EntityType) + len(it.EntityID) + len(it.Attributes)
+		n += textBytes + len(it.EntityType) + len(it.EntityID) + cap(it.Attributes)
 	}
 	return n
 }

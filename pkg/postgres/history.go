@@ -24,10 +24,14 @@ func (s *Store) History(ctx context.Context, r preferences.HistoryRange) ([]pref
 // may know a version more.
 func (s *Store) Since(ctx context.Context, userID, domain string, h preferences.HistorySince) (preferences.List, []preferences.Change, bool, error) {
 	var l preferences.List
-	p := page{limit: h.Limit}
+	key := preferences.Key{UserID: userID, Domain: domain}
+	p, known := page{limit: h.Limit}, s.lists.find(key)
 	err := s.retry(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return send(ctx, c, s.readList(preferences.Key{UserID: userID, Domain: domain}, &l), p.of(run("since", userID, domain, h.Version, h.Limit+1, preferences.MaxHistoryBytes)))
+		return send(ctx, c, s.readList(key, known, &l), p.of(run("since", userID, domain, h.Version, h.Limit+1, preferences.MaxHistoryBytes)))
 	})
+	if err == nil {
+		s.lists.keep(l)
+	}
 	p.changes = slices.DeleteFunc(p.changes, func(c preferences.Change) bool { return c.Version > l.Version })
 	return l, p.changes, p.more, err
 }

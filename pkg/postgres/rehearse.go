@@ -11,7 +11,7 @@ import (
 // rehearse does everything that a write does but write. It takes no lock: what
 // it says was true at one moment, like every read.
 func (w *write) rehearse(ctx context.Context) (preferences.Result, error) {
-	stored, _, err := w.read(ctx)
+	stored, _, err := w.read(ctx, w.store.lists.find(w.key))
 	if err != nil {
 		return preferences.Result{}, err
 	}

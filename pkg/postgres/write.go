@@ -14,10 +14,11 @@ import (
 	"github.com/prefsd/prefsd/pkg/preferences"
 )
 
-// Write implements preferences.Store. It reads without a lock, or takes the copy
-// that it has, decides, and writes in one batch that the server stops if the list has moved on or an
-// entity was deleted meanwhile. Only then, and for a first write, it goes under
-// the lock. A write that changes nothing takes no lock and writes nothing.
+// Write implements preferences.Store. It takes the copy that it has, or reads
+// without a lock, decides, and writes in one batch that the server stops if the
+// list has moved on or an entity was deleted meanwhile. What was decided on a
+// copy then begins anew without it; what was decided on the list goes under the
+// lock, as every first write does. A write that changes nothing takes no lock and writes nothing.
 func (s *Store) Write(ctx context.Context, key preferences.Key, by preferences.By, decide preferences.Decide) (preferences.Result, error) {
 	var res preferences.Result
 	var wrote bool
@@ -44,22 +45,23 @@ func (s *Store) Write(ctx context.Context, key preferences.Key, by preferences.B
 
 // write is one attempt at a write, on one connection.
 type write struct {
-	store   *Store
-	conn    *pgx.Conn
-	key     preferences.Key
-	by      preferences.By
-	decide  preferences.Decide
-	first   bool // the list has no head yet
-	wrote   bool
-	guessed bool // it was decided on a copy
+	store  *Store
+	conn   *pgx.Conn
+	key    preferences.Key
+	by     preferences.By
+	decide preferences.Decide
+	first  bool // the list has no head yet
+	wrote  bool
+	before []step // the end of a guess that was refused
 }
 
 func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
-	if stored, changes := w.guess(); !changes.Empty() {
-		w.guessed = true
-		return w.guarded(ctx, stored, changes)
+	known := w.store.lists.find(w.key)
+	res, done, err := w.guess(ctx, known)
+	if done {
+		return res, err
 	}
-	stored, earlier, err := w.read(ctx)
+	stored, earlier, err := w.read(ctx, known)
 	if err != nil || earlier != nil {
 		return preferences.Result{Answer: earlier}, err
 	}
@@ -70,32 +72,55 @@ func (w *write) optimistic(ctx context.Context) (preferences.Result, error) {
 	if changes.Empty() {
 		return w.nothing(ctx, result(stored, changes, nil))
 	}
-	return w.guarded(ctx, stored, changes)
-}
-
-// guess decides on the copy of the list that this process has, which saves a
-// round trip: if it is not current any more, the guard says so. What would be
-// refused, or would change nothing, must be decided on the list itself, and a
-// write that happens once has to ask about its key anyway.
-func (w *write) guess() (stored preferences.List, changes preferences.Changes) {
-	stored = w.store.lists.find(w.key)
-	if stored.ID == 0 || w.by.Once != nil {
-		return stored, changes
-	}
-	changes, _, err := w.plan(stored, nil)
-	if err != nil {
-		return stored, preferences.Changes{}
-	}
-	return stored, changes
-}
-
-// guarded writes what was decided, if the list is still the one that it was
-// decided on.
-func (w *write) guarded(ctx context.Context, stored preferences.List, changes preferences.Changes) (preferences.Result, error) {
 	w.key.Domain = stored.Domain
 	if w.first = stored.ID == 0; w.first {
 		return w.locked(ctx)
 	}
+	res, err = w.guarded(ctx, stored, changes)
+	if overtaken(err) && w.by.Conditional {
+		// The list is not what the client saw: 412 needs no lock.
+		if err := send(ctx, w.conn, w.undo(), w.readList(&stored)); err != nil {
+			return preferences.Result{}, err
+		}
+		w.store.lists.keep(stored)
+		if _, err := w.decide(stored); err != nil {
+			return preferences.Result{}, err
+		}
+		return w.locked(ctx)
+	}
+	if overtaken(err) {
+		return w.locked(ctx, w.undo())
+	}
+	return res, err
+}
+
+// guess writes what is decided on the copy of the list that this process has,
+// which saves the round trip that would read it. It is done unless the copy was
+// not current any more. What would be refused, or would change nothing, must be
+// decided on the list itself, and a write that happens once has to ask about its
+// key anyway.
+func (w *write) guess(ctx context.Context, known preferences.List) (res preferences.Result, done bool, err error) {
+	if known.ID == 0 || w.by.Once != nil {
+		return res, false, nil
+	}
+	changes, _, err := w.plan(known, nil)
+	if err != nil || changes.Empty() {
+		return res, false, nil //nolint:nilerr // that of a copy is not that of the list
+	}
+	w.key.Domain = known.Domain
+	res, err = w.guarded(ctx, known, changes)
+	if overtaken(err) {
+		w.store.lists.count(known, false)
+		w.before = []step{w.undo()}
+		return res, false, nil
+	}
+	w.store.lists.count(known, true)
+	return res, true, err
+}
+
+// guarded writes what was decided on a list that has a head, if it is still that
+// list.
+func (w *write) guarded(ctx context.Context, stored preferences.List, changes preferences.Changes) (preferences.Result, error) {
 	res := result(changes.Next, changes, nil)
 	record, err := w.record(&res, changes)
 	if err != nil {
@@ -106,20 +131,7 @@ func (w *write) guarded(ctx context.Context, stored preferences.List, changes pr
 		slices.Reverse(adds)
 	}
 	err = send(ctx, w.conn, slices.Concat(head, adds, record)...)
-	if w.guessed {
-		w.store.lists.count(stored, !overtaken(err))
-	}
-	if overtaken(err) && w.by.Conditional {
-		// The list is not what the client saw: 412 needs no lock.
-		if err := send(ctx, w.conn, w.undo(), w.readList(&stored)); err != nil {
-			return preferences.Result{}, err
-		}
-		if _, err := w.decide(stored); err != nil {
-			return preferences.Result{}, err
-		}
-		return w.locked(ctx)
-	}
-	if overtaken(err) || refused(err, "guardlive") {
+	if refused(err, "guardlive") {
 		return w.locked(ctx, w.undo())
 	}
 	w.wrote = err == nil
@@ -127,39 +139,39 @@ func (w *write) guarded(ctx context.Context, stored preferences.List, changes pr
 }
 
 // read reads the list, or what the same request was answered before.
-func (w *write) read(ctx context.Context) (stored preferences.List, earlier *preferences.Answer, err error) {
-	list := w.store.readList(w.key, &stored)
-	if w.key.Alone && w.store.lists.find(w.key).ID == 0 {
+func (w *write) read(ctx context.Context, known preferences.List) (stored preferences.List, earlier *preferences.Answer, err error) {
+	list := w.store.readList(w.key, known, &stored)
+	if w.key.Alone && known.ID == 0 {
 		list = readItem(w.key.Item, w.key.UserID, &stored)
-		w.store.lists.count(preferences.List{}, false)
+		w.store.lists.count(known, false)
 	}
 	if w.by.Once == nil {
-		err = send(ctx, w.conn, list)
+		err = send(ctx, w.conn, append(w.before, list)...)
 	} else {
 		earlier, err = w.claim(ctx, list)
 	}
-	if err == nil && earlier == nil && stored.ID == 0 && w.key.Item != uuid.Nil {
-		err = preferences.NotFound()
+	if err != nil || earlier != nil {
+		return stored, earlier, err
 	}
 	w.store.lists.keep(stored)
-	return stored, earlier, err
+	if stored.ID == 0 && w.key.Item != uuid.Nil {
+		err = preferences.NotFound()
+	}
+	return stored, nil, err
 }
 
 // readList reads the list by its user and domain, also where the key names an
 // item: the item may be gone by now, and the decision says so.
 func (w *write) readList(l *preferences.List) step {
-	return w.store.readList(preferences.Key{UserID: w.key.UserID, Domain: w.key.Domain}, l)
+	key := preferences.Key{UserID: w.key.UserID, Domain: w.key.Domain}
+	return w.store.readList(key, w.store.lists.find(key), l)
 }
 
-// locked runs at most once on a list that there is: under the lock nothing can
-// move.
+// locked runs at most once: under the lock nothing can move.
 func (w *write) locked(ctx context.Context, before ...step) (preferences.Result, error) {
 	stored, err := w.lock(ctx, before)
 	if err != nil {
 		return preferences.Result{}, err
-	}
-	if stored.ID == 0 && w.key.Item == uuid.Nil {
-		return w.erased(ctx, stored)
 	}
 	changes, skipped, err := w.underLock(ctx, stored)
 	if err != nil {
@@ -177,20 +189,6 @@ func (w *write) locked(ctx context.Context, before ...step) (preferences.Result,
 	err = send(ctx, w.conn, append([]step{guardHead(stored, changes)}, record...)...)
 	w.wrote = err == nil
 	return res, err
-}
-
-// erased goes on where the list that was read is no more: whoever wants nothing
-// of it has it, and needs neither a head nor a user who is alive.
-func (w *write) erased(ctx context.Context, none preferences.List) (preferences.Result, error) {
-	changes, _, err := w.plan(none, nil)
-	if err != nil {
-		return preferences.Result{}, err
-	}
-	if changes.Empty() {
-		return w.nothing(ctx, result(none, changes, nil))
-	}
-	w.first = true
-	return w.locked(ctx, w.undo())
 }
 
 // underLock decides about a list whose lock is held. What it adds is looked up
@@ -214,13 +212,16 @@ func (w *write) underLock(ctx context.Context, stored preferences.List) (prefere
 
 // lock begins a transaction, locks the head and reads the list. Locking and
 // reading are two statements, because a statement's snapshot is taken before
-// it waits. A list that never had a head gets one, unless its user is deleted.
+// it waits. A list that has no head gets one, unless its user is deleted.
 func (w *write) lock(ctx context.Context, before []step) (preferences.List, error) {
 	var stored preferences.List
 	lock := []step{run("lock", w.key.UserID, w.key.Domain), w.readList(&stored)}
 	if !w.first {
 		err := send(ctx, w.conn, slices.Concat(before, w.begin(), lock)...)
-		return stored, err
+		if err != nil || stored.ID != 0 || w.key.Item != uuid.Nil {
+			return stored, err
+		}
+		before = []step{w.undo()} // the list was erased since it was read
 	}
 	create := []step{
 		bucketShared([]int64{userBucket(w.key.UserID)}), guardUser(w.key.UserID),
