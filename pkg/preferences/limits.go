@@ -56,6 +56,9 @@ func checkAttributes(b json.RawMessage) (json.RawMessage, string) {
 	if len(b) > MaxAttributesBytes && leastSpelled(b) > MaxAttributesBytes {
 		return nil, tooLarge() // decoded it would take many times the memory
 	}
+	if out, ok := spelledFlat(b); ok {
+		return out, ""
+	}
 	var v any
 	if json.Unmarshal(b, &v) != nil {
 		return nil, "must be an object"
