@@ -55,7 +55,7 @@ func readItem(id uuid.UUID, userID string, l *preferences.List) step {
 	st.read = func(rows pgx.Rows) error {
 		*l = preferences.List{UserID: userID}
 		var order int
-		if err := scanRows(rows, l, &order, &l.Rest.Items, &l.Rest.Bytes); err != nil || len(l.Items) == 0 {
+		if err := scanRows(rows, l, 1, &order, &l.Rest.Items, &l.Rest.Bytes); err != nil || len(l.Items) == 0 {
 			return err
 		}
 		l.Items[0].Order = order
@@ -73,8 +73,8 @@ func (s *Store) readList(key preferences.Key, known preferences.List, l *prefere
 		st = run("listof", key.Item, key.UserID, known.ID, known.Version, known.UpdateTime)
 	}
 	st.read = func(rows pgx.Rows) error {
-		*l = preferences.List{UserID: key.UserID, Domain: key.Domain, Items: make([]preferences.Item, 0, 32)}
-		if err := scanRows(rows, l); err != nil {
+		*l = preferences.List{UserID: key.UserID, Domain: key.Domain, Items: []preferences.Item{}}
+		if err := scanRows(rows, l, usualItems); err != nil {
 			return err
 		}
 		current := sameVersion(*l, known) || mutant.Is("copy-unasked")
@@ -98,8 +98,12 @@ type itemRow struct {
 	created, updated     zeronull.Timestamptz
 }
 
-// scanRows appends the rows of one list; extra takes what follows the item.
-func scanRows(rows pgx.Rows, l *preferences.List, extra ...any) error {
+// usualItems is room for the items of most lists.
+const usualItems = 32
+
+// scanRows takes the rows of one list, for whose items there is room from the
+// first on; extra takes what follows the item.
+func scanRows(rows pgx.Rows, l *preferences.List, room int, extra ...any) error {
 	var r itemRow
 	dest := append([]any{
 		&l.ID, &l.Domain, &l.Version, &l.Gaps, &l.UpdateTime,
@@ -111,6 +115,9 @@ func scanRows(rows pgx.Rows, l *preferences.List, extra ...any) error {
 		}
 		if uuid.UUID(r.id) == uuid.Nil {
 			continue
+		}
+		if len(l.Items) == 0 {
+			l.Items = make([]preferences.Item, 0, room)
 		}
 		l.Items = append(l.Items, preferences.Item{
 			ID: uuid.UUID(r.id), EntityType: string(r.entityType), EntityID: string(r.entityID), Attributes: json.RawMessage(r.attributes),
