@@ -81,10 +81,15 @@ func (c *listCache) find(key preferences.Key) preferences.List {
 }
 
 // keep takes a list that was read or written, in the place of any other copy of
-// it. Of one that is not there, or is very large and would drive out too many
-// others, none is left; one that was read in part changes nothing.
+// it. One that was read in part has no use here, and one that is very large would
+// drive out too many others. One that is not there has been erased, if there is a
+// copy of it, and all of its user's with it.
 func (c *listCache) keep(l preferences.List) {
 	if c.users == nil || l.Rest.Items > 0 {
+		return
+	}
+	if l.Version == 0 {
+		c.drop(c.find(preferences.Key{UserID: l.UserID, Domain: l.Domain}))
 		return
 	}
 	c.mu.Lock()
@@ -94,7 +99,7 @@ func (c *listCache) keep(l preferences.List) {
 		return
 	}
 	kept := &copies{used: time.Now()}
-	if l.Version > 0 && bytesUsed(l) <= c.room/leastLists {
+	if bytesUsed(l) <= c.room/leastLists {
 		l.UserID = strings.Clone(l.UserID) // it may be part of a request
 		kept.add(l)
 	}
@@ -113,6 +118,16 @@ func (c *listCache) keep(l preferences.List) {
 	for c.used += kept.bytes; c.used > c.room; {
 		c.users.RemoveOldest()
 	}
+}
+
+// drop forgets a copy that proved wrong, and all others of its user.
+func (c *listCache) drop(known preferences.List) {
+	if c.users == nil || known.ID == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users.Remove(known.UserID)
 }
 
 func (c *copies) add(l preferences.List) {

@@ -172,6 +172,15 @@ func TestAWriteOnACopyThatWasReplacedLosesNothing(t *testing.T) {
 			require.Equal(p.T, other, p.keeps.save(p.T, "u", "c").List, "and nothing waits for it")
 			require.NoError(p.T, writer.Rollback(p.Context()))
 		},
+		"of a user who is erased no copy stays, whatever is asked": func(p pair, l preferences.List) {
+			_, err := p.other.UserDeleted(p.Context(), delivery("erased"), "u", time.Now())
+			require.NoError(p.T, err)
+			require.Positive(p.T, p.keeps.copiedBytes())
+			patch := preferences.Patch{Attributes: json.RawMessage(`{"n": 1}`)}
+			_, err = p.keeps.Patch(p.Context(), "u", l.Items[0].ID, once("k"), preferences.Terms{}, patch)
+			require.Equal(p.T, fault.NotFound, fault.CodeOf(err))
+			require.Zero(p.T, p.keeps.copiedBytes())
+		},
 		"a user who is erased has nothing to remove": func(p pair, _ preferences.List) {
 			_, err := p.other.UserDeleted(p.Context(), delivery("erased"), "u", time.Now())
 			require.NoError(p.T, err)
@@ -302,6 +311,7 @@ func TestRoundTripsWithACopy(t *testing.T) {
 		trips = keeps.trips.during(func() { keeps.save(t, "u", id) })
 	}
 	require.Equal(t, int64(3), trips, "a copy that was replaced")
+	require.Equal(t, int64(2), keeps.copies("stale"), "each was one")
 }
 
 // TestOfOneUserAFewListsAreKept: nobody fills the memory alone.
@@ -366,4 +376,10 @@ func TestOfAListThatCameInPartNoCopyIsKept(t *testing.T) {
 		require.True(t, w.Fired())
 		require.Equal(t, other.whole(t, "u"), keeps.whole(t, "u"), name)
 	}
+
+	other.save(t, "u", ids[:200]...)
+	w.Cut(pgtest.Cut{Mark: "rollback\x00", Before: true}) // of a guess that was refused
+	keeps.save(t, "u", ids[:100]...)
+	require.True(t, w.Fired())
+	require.Equal(t, other.whole(t, "u"), keeps.whole(t, "u"))
 }

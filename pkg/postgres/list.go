@@ -33,6 +33,7 @@ func (s *Store) List(ctx context.Context, key preferences.Key) (preferences.List
 	}
 	s.lists.keep(l)
 	if l.ID == 0 && key.Item != uuid.Nil {
+		s.lists.drop(known)
 		err = preferences.NotFound()
 	}
 	return l, err

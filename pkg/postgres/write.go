@@ -110,7 +110,6 @@ func (w *write) guess(ctx context.Context, known preferences.List) (res preferen
 	w.key.Domain = known.Domain
 	res, err = w.guarded(ctx, known, changes)
 	if overtaken(err) {
-		w.store.lists.count(known, false)
 		w.before = []step{w.undo()}
 		return res, false, nil
 	}
@@ -138,12 +137,14 @@ func (w *write) guarded(ctx context.Context, stored preferences.List, changes pr
 	return res, err
 }
 
-// read reads the list, or what the same request was answered before.
+// read reads the list, or what the same request was answered before. Of a change
+// that concerns an item alone it reads that item, unless a copy has the rest.
 func (w *write) read(ctx context.Context, known preferences.List) (stored preferences.List, earlier *preferences.Answer, err error) {
 	list := w.store.readList(w.key, known, &stored)
-	if w.key.Alone && known.ID == 0 {
+	if w.key.Alone && (known.ID == 0 || w.before != nil) {
 		list = readItem(w.key.Item, w.key.UserID, &stored)
 		w.store.lists.count(known, false)
+		w.store.lists.drop(known)
 	}
 	if w.by.Once == nil {
 		err = send(ctx, w.conn, append(w.before, list)...)
@@ -155,6 +156,7 @@ func (w *write) read(ctx context.Context, known preferences.List) (stored prefer
 	}
 	w.store.lists.keep(stored)
 	if stored.ID == 0 && w.key.Item != uuid.Nil {
+		w.store.lists.drop(known)
 		err = preferences.NotFound()
 	}
 	return stored, nil, err

@@ -71,8 +71,9 @@ func (a Auth) Validate() error {
 	}
 }
 
-// maxListCache is in MiB: what finds more in memory had better be PostgreSQL.
-const maxListCache = 4096
+// maxListCache is in MiB, and half of the memory in which the heap may grow
+// freely (pkg/command): what is live beyond that is collected again and again.
+const maxListCache = 128
 
 // Validate refuses times that are no times, and memory that nobody has.
 func (c Config) Validate() error {
